@@ -1,0 +1,17 @@
+//! Sluicegate as a library: everything behind the `sluicegate` command.
+//!
+//! The modules stand in the order of a request's way through the program:
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`config`] | turns a YAML file into checked settings |
+//! | [`receive`] | OTLP/gRPC in: the bytes of one export request |
+//! | [`batch`] | checks the bytes, finds the rows, reads columns, keeps changes, encodes again |
+//! | [`filter`] | runs WebAssembly filters over a batch |
+//! | [`pipeline`] | the whole path: check, filter, route, export, answer |
+//! | [`export`] | sends requests to the configured destinations |
+//! | [`serve`] | binds, builds, serves and drains |
+//! | [`author`] | what people who write filters need |
+//! | [`telemetry`] | what Sluicegate says of itself |
+
+pub mod batch;
