@@ -15,3 +15,4 @@
 //! | [`telemetry`] | what Sluicegate says of itself |
 
 pub mod batch;
+pub mod config;
