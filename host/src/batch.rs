@@ -326,3 +326,6 @@ impl fmt::Display for Field {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
