@@ -175,21 +175,14 @@ impl Batch {
     /// # Errors
     /// [`InvalidOutcome`], for everything that `docs/contract.md` forbids.
     pub fn apply(&mut self, outcome: Outcome) -> Result<Applied, InvalidOutcome> {
-        let Outcome {
-            rows,
-            verdicts,
-            changes,
-        } = outcome;
+        let Outcome { rows, verdicts, changes } = outcome;
         check_verdicts(&rows, &verdicts, self.len())?;
         self.check_changes(&changes)?;
         let changed = self.count_changed(&rows, &verdicts, &changes);
         for change in changes {
             self.apply_change(change);
         }
-        let mut applied = Applied {
-            changed,
-            ..Applied::default()
-        };
+        let mut applied = Applied { changed, ..Applied::default() };
         if !rows.is_empty() {
             self.apply_verdicts(&rows, &verdicts, &mut applied);
         }
@@ -213,10 +206,7 @@ impl Batch {
                 }
             }
         }
-        let mut verdicts = rows
-            .iter()
-            .map(|&verdict| usize::from(verdict))
-            .map(|i| (&verdicts[i], labels[i]));
+        let mut verdicts = rows.iter().map(|&verdict| usize::from(verdict)).map(|i| (&verdicts[i], labels[i]));
         let labels = &mut self.labels;
         self.live.retain(|&row| match verdicts.next() {
             Some((Verdict::Drop(_), _)) => false,
@@ -230,14 +220,10 @@ impl Batch {
 
     /// The number of a route's name in [`Self::labels`].
     fn label(&mut self, route: &str) -> u16 {
-        let at = self
-            .routes
-            .iter()
-            .position(|known| known == route)
-            .unwrap_or_else(|| {
-                self.routes.push(route.to_owned());
-                self.routes.len() - 1
-            });
+        let at = self.routes.iter().position(|known| known == route).unwrap_or_else(|| {
+            self.routes.push(route.to_owned());
+            self.routes.len() - 1
+        });
         at as u16 + 1
     }
 
@@ -246,33 +232,21 @@ impl Batch {
         if changes.is_empty() {
             return 0;
         }
-        let stays = |i: usize| {
-            rows.is_empty() || !matches!(verdicts[usize::from(rows[i])], Verdict::Drop(_))
-        };
+        let stays = |i: usize| rows.is_empty() || !matches!(verdicts[usize::from(rows[i])], Verdict::Drop(_));
         let everywhere = changes.iter().any(|change| change.rows.is_empty());
         let mut changed = vec![everywhere; self.len()];
         for &row in changes.iter().flat_map(|change| &change.rows) {
             changed[row as usize] = true;
         }
-        changed
-            .iter()
-            .enumerate()
-            .filter(|&(i, &changed)| changed && stays(i))
-            .count() as u64
+        changed.iter().enumerate().filter(|&(i, &changed)| changed && stays(i)).count() as u64
     }
 }
 
 fn check_verdicts(rows: &[u8], verdicts: &[Verdict], due: usize) -> Result<(), InvalidOutcome> {
     if !rows.is_empty() && rows.len() != due {
-        return Err(InvalidOutcome(format!(
-            "it has verdicts for {} rows, where {due} or none are due",
-            rows.len()
-        )));
+        return Err(InvalidOutcome(format!("it has verdicts for {} rows, where {due} or none are due", rows.len())));
     }
-    match rows
-        .iter()
-        .position(|&verdict| usize::from(verdict) >= verdicts.len())
-    {
+    match rows.iter().position(|&verdict| usize::from(verdict) >= verdicts.len()) {
         Some(row) => Err(InvalidOutcome(format!(
             "row {row} has the verdict {}, but there are only {} verdicts",
             rows[row],
@@ -294,9 +268,7 @@ impl Field {
     /// How many bytes a name that it carries has.
     fn name_len(&self) -> usize {
         match self {
-            Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name) => {
-                name.len()
-            }
+            Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name) => name.len(),
             _ => 0,
         }
     }

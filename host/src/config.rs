@@ -217,9 +217,8 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with the file, or that it can't be read.
     pub fn load(path: &Path) -> Result<(Self, Diagnostics), Diagnostics> {
-        let text = std::fs::read(path).map_err(|error| {
-            Diagnostic::file(path, format!("the configuration can't be read: {error}"))
-        })?;
+        let text = std::fs::read(path)
+            .map_err(|error| Diagnostic::file(path, format!("the configuration can't be read: {error}")))?;
         Self::parse(text, path, &|name| std::env::var(name).ok())
     }
 

@@ -40,9 +40,7 @@ impl Field {
     pub(super) fn level(&self) -> Level {
         match self {
             Self::Resource | Self::ResourceAttribute(_) => Level::Resource,
-            Self::Scope | Self::ScopeName | Self::ScopeVersion | Self::ScopeAttribute(_) => {
-                Level::Scope
-            }
+            Self::Scope | Self::ScopeName | Self::ScopeVersion | Self::ScopeAttribute(_) => Level::Scope,
             _ => Level::Record,
         }
     }
@@ -60,9 +58,7 @@ impl Changes {
 
     /// The changes of all fields of one level.
     pub(super) fn at(&self, level: Level) -> impl Iterator<Item = &FieldChanges> {
-        self.fields
-            .iter()
-            .filter(move |changes| changes.field.level() == level)
+        self.fields.iter().filter(move |changes| changes.field.level() == level)
     }
 
     pub(super) fn resource_changes(&self) -> bool {
@@ -74,29 +70,17 @@ impl Changes {
     }
 
     fn of_mut(&mut self, field: &Field, rows: usize) -> &mut FieldChanges {
-        if let Some(at) = self
-            .fields
-            .iter()
-            .position(|changes| changes.field == *field)
-        {
+        if let Some(at) = self.fields.iter().position(|changes| changes.field == *field) {
             return &mut self.fields[at];
         }
-        let changes = FieldChanges {
-            field: field.clone(),
-            cells: vec![0; rows],
-            values: Column::default(),
-        };
+        let changes = FieldChanges { field: field.clone(), cells: vec![0; rows], values: Column::default() };
         self.fields.push(changes);
         self.fields.last_mut().expect("it was just pushed")
     }
 
     /// Forgets what was changed in the record of `row`, because the whole record is replaced.
     fn forget_record(&mut self, row: u32) {
-        for changes in self
-            .fields
-            .iter_mut()
-            .filter(|changes| changes.field.level() == Level::Record)
-        {
+        for changes in self.fields.iter_mut().filter(|changes| changes.field.level() == Level::Record) {
             changes.cells[row as usize] = 0;
         }
     }
@@ -108,7 +92,10 @@ impl FieldChanges {
     pub(super) fn get(&self, row: u32) -> Option<(u8, &[u8])> {
         match self.cells[row as usize] {
             0 => None,
-            cell => Some(self.values.value(cell as usize - 1)),
+            cell => match self.values.value(cell as usize - 1) {
+                (kind::ABSENT, _) => Some((kind::ABSENT, &[])),
+                value => Some(value),
+            },
         }
     }
 }
@@ -117,12 +104,18 @@ impl Column {
     /// The kind and the bytes of one entry.
     #[inline]
     pub(super) fn value(&self, at: usize) -> (u8, &[u8]) {
-        let start = if at == 0 {
-            0
-        } else {
-            self.ends[at - 1] as usize
-        };
+        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
         (self.kinds[at], &self.data[start..self.ends[at] as usize])
+    }
+
+    /// Makes empty strings and zeros absent: what they are in a field that is no `AnyValue`.
+    fn forget_defaults(&mut self) {
+        for at in 0..self.kinds.len() {
+            match self.value(at) {
+                (kind::INT, [0, 0, 0, 0, 0, 0, 0, 0]) | (kind::STRING, []) => self.kinds[at] = kind::ABSENT,
+                _ => {}
+            }
+        }
     }
 
     /// Adds another column's entries, and says how many there were before.
@@ -143,38 +136,24 @@ impl Column {
 impl Batch {
     /// Applies a change that was checked.
     pub(super) fn apply_change(&mut self, change: Change) {
-        let Change {
-            field,
-            rows,
-            values,
-        } = change;
+        let Change { field, rows, values } = change;
         if field == Field::LogRecord {
             return self.replace_records(&rows, &values);
         }
         let one_for_all = values.kinds.len() == 1;
         let changes = self.changes.of_mut(&field, self.index.rows.len());
         let first = changes.values.append(values) as u32 + 1;
-        let mut set = |i: usize, row: u32| {
-            changes.cells[row as usize] = if one_for_all { first } else { first + i as u32 }
-        };
+        let mut set =
+            |i: usize, row: u32| changes.cells[row as usize] = if one_for_all { first } else { first + i as u32 };
         if rows.is_empty() {
-            self.live
-                .iter()
-                .enumerate()
-                .for_each(|(i, &row)| set(i, row));
+            self.live.iter().enumerate().for_each(|(i, &row)| set(i, row));
         } else {
-            rows.iter()
-                .enumerate()
-                .for_each(|(i, &row)| set(i, self.live[row as usize]));
+            rows.iter().enumerate().for_each(|(i, &row)| set(i, self.live[row as usize]));
         }
     }
 
     fn replace_records(&mut self, rows: &[u32], values: &Column) {
-        let count = if rows.is_empty() {
-            self.live.len()
-        } else {
-            rows.len()
-        };
+        let count = if rows.is_empty() { self.live.len() } else { rows.len() };
         for i in 0..count {
             let row = self.live[rows.get(i).map_or(i, |&row| row as usize)];
             let (_, content) = values.value(if values.kinds.len() == 1 { 0 } else { i });
@@ -185,13 +164,7 @@ impl Batch {
             let number = self.replacements.len() as u32 + 1;
             let received = &mut self.index.rows[row as usize];
             received.replacement = number;
-            self.replacements.push(Row::replacing(
-                &self.replaced,
-                frame,
-                start,
-                received.scope,
-                number,
-            ));
+            self.replacements.push(Row::replacing(&self.replaced, frame, start, received.scope, number));
             self.changes.forget_record(row);
         }
     }
@@ -203,16 +176,13 @@ impl Batch {
     pub(super) fn check_changes(&mut self, changes: &[Change]) -> Result<(), InvalidOutcome> {
         let mut growth = self.changes.growth;
         for (i, change) in changes.iter().enumerate() {
-            let added = check_change(change, self.live.len()).map_err(|reason| {
-                InvalidOutcome(format!("change {i}, of {}: {reason}", change.field))
-            })?;
+            let added = check_change(change, self.live.len())
+                .map_err(|reason| InvalidOutcome(format!("change {i}, of {}: {reason}", change.field)))?;
             growth = growth.saturating_add(added);
         }
         if growth > MAX_GROWTH {
             let limit = MAX_GROWTH / 1024 / 1024;
-            return Err(InvalidOutcome(format!(
-                "the changes of one batch would add more than {limit} MiB to it"
-            )));
+            return Err(InvalidOutcome(format!("the changes of one batch would add more than {limit} MiB to it")));
         }
         self.changes.growth = growth;
         Ok(())
@@ -221,41 +191,24 @@ impl Batch {
 
 /// Checks one change over `live` rows. Says how many bytes it adds at the most.
 fn check_change(change: &Change, live: usize) -> Result<usize, String> {
-    let Change {
-        field,
-        rows,
-        values,
-    } = change;
+    let Change { field, rows, values } = change;
     if let Some(last) = rows.last()
         && (*last as usize >= live || !rows.is_sorted_by(|a, b| a < b))
     {
-        return Err(format!(
-            "its rows must ascend and be below {live}, the number of rows"
-        ));
+        return Err(format!("its rows must ascend and be below {live}, the number of rows"));
     }
     let count = if rows.is_empty() { live } else { rows.len() };
     let Column { kinds, ends, data } = values;
     if kinds.len() != ends.len() {
-        return Err(format!(
-            "it has {} kinds, but {} ends",
-            kinds.len(),
-            ends.len()
-        ));
+        return Err(format!("it has {} kinds, but {} ends", kinds.len(), ends.len()));
     }
     if kinds.len() != count && kinds.len() != 1 {
-        return Err(format!(
-            "it has {} values for {count} rows, where {count} or 1 are due",
-            kinds.len()
-        ));
+        return Err(format!("it has {} values for {count} rows, where {count} or 1 are due", kinds.len()));
     }
     if !ends.is_sorted() || ends.last().map_or(0, |&end| end as usize) != data.len() {
-        return Err(format!(
-            "its ends must ascend to the length of its data, {}",
-            data.len()
-        ));
+        return Err(format!("its ends must ascend to the length of its data, {}", data.len()));
     }
-    if let Field::Attribute(name) | Field::ResourceAttribute(name) | Field::ScopeAttribute(name) =
-        field
+    if let Field::Attribute(name) | Field::ResourceAttribute(name) | Field::ScopeAttribute(name) = field
         && name.is_empty()
     {
         return Err("an attribute's key may not be empty".into());
@@ -267,26 +220,14 @@ fn check_change(change: &Change, live: usize) -> Result<usize, String> {
     // Keys, kinds and lengths are written with every value.
     let overhead = 32 + field.name_len();
     let copies = if kinds.len() == 1 { count } else { 1 };
-    Ok(data
-        .len()
-        .saturating_mul(copies)
-        .saturating_add(overhead.saturating_mul(count)))
+    Ok(data.len().saturating_mul(copies).saturating_add(overhead.saturating_mul(count)))
 }
 
 fn check_value(field: &Field, value_kind: u8, data: &[u8]) -> Result<(), String> {
-    let due = |what: &str| {
-        Err(format!(
-            "kind {value_kind} with {} bytes, where {what} is due",
-            data.len()
-        ))
-    };
+    let due = |what: &str| Err(format!("kind {value_kind} with {} bytes, where {what} is due", data.len()));
     let int = || (value_kind == kind::INT && data.len() == 8).then(|| fixed64(data) as i64);
     if value_kind == kind::ABSENT && *field != Field::LogRecord {
-        return if data.is_empty() {
-            Ok(())
-        } else {
-            due("no byte with kind 0")
-        };
+        return if data.is_empty() { Ok(()) } else { due("no byte with kind 0") };
     }
     match field {
         Field::Time | Field::ObservedTime => match int() {
@@ -302,9 +243,7 @@ fn check_value(field: &Field, value_kind: u8, data: &[u8]) -> Result<(), String>
             Some(0..=255) => Ok(()),
             _ => due("an int (kind 3) from 0 to 255, eight bytes,"),
         },
-        Field::SeverityText | Field::EventName if value_kind != kind::STRING => {
-            due("a string (kind 1)")
-        }
+        Field::SeverityText | Field::EventName if value_kind != kind::STRING => due("a string (kind 1)"),
         Field::SeverityText | Field::EventName => check_any(value_kind, data, 0),
         Field::TraceId if value_kind != kind::BYTES || data.len() != 16 => due("16 bytes (kind 7)"),
         Field::SpanId if value_kind != kind::BYTES || data.len() != 8 => due("8 bytes (kind 7)"),
@@ -325,23 +264,14 @@ fn check_value(field: &Field, value_kind: u8, data: &[u8]) -> Result<(), String>
 /// Checks a value that will be an `AnyValue`, `depth` messages deep.
 fn check_any(value_kind: u8, data: &[u8], depth: u32) -> Result<(), String> {
     let fixed = |due: usize| {
-        if data.len() == due {
-            Ok(())
-        } else {
-            Err(format!("{} bytes, where {due} are due", data.len()))
-        }
+        if data.len() == due { Ok(()) } else { Err(format!("{} bytes, where {due} are due", data.len())) }
     };
     match value_kind {
         kind::STRING => match std::str::from_utf8(data) {
             Ok(_) => Ok(()),
-            Err(e) => Err(format!(
-                "a string that is not UTF-8 at byte {}",
-                e.valid_up_to()
-            )),
+            Err(e) => Err(format!("a string that is not UTF-8 at byte {}", e.valid_up_to())),
         },
-        kind::BOOL if data != [0] && data != [1] => {
-            Err("a bool that is neither the byte 0 nor the byte 1".into())
-        }
+        kind::BOOL if data != [0] && data != [1] => Err("a bool that is neither the byte 0 nor the byte 1".into()),
         kind::BOOL | kind::BYTES => Ok(()),
         kind::INT | kind::DOUBLE => fixed(8),
         kind::ARRAY | kind::KEY_VALUE_LIST => {

@@ -20,48 +20,36 @@ impl Batch {
     pub fn column(&self, field: &Field, limit: usize) -> Result<Column, ColumnTooLarge> {
         let mut out = Builder::new(self.live.len(), limit.min(u32::MAX as usize));
         match field {
-            Field::SeverityNumber => self.fill(field, &mut out, |row| {
-                Value::scalar_int(i64::from(row.severity) as u64)
-            }),
+            Field::SeverityNumber => {
+                self.fill(field, &mut out, |row| Value::scalar_int(i64::from(row.severity) as u64))
+            }
             Field::Time => self.fill(field, &mut out, |row| self.fixed64(row, 1)),
             Field::ObservedTime => self.fill(field, &mut out, |row| self.fixed64(row, 11)),
-            Field::SeverityText => {
-                self.fill(field, &mut out, |row| self.scalar(row, 3, kind::STRING))
-            }
-            Field::EventName => {
-                self.fill(field, &mut out, |row| self.scalar(row, 12, kind::STRING))
-            }
+            Field::SeverityText => self.fill(field, &mut out, |row| self.scalar(row, 3, kind::STRING)),
+            Field::EventName => self.fill(field, &mut out, |row| self.scalar(row, 12, kind::STRING)),
             Field::TraceId => self.fill(field, &mut out, |row| self.scalar(row, 9, kind::BYTES)),
             Field::SpanId => self.fill(field, &mut out, |row| self.scalar(row, 10, kind::BYTES)),
-            Field::TraceFlags => self.fill(field, &mut out, |row| {
-                Value::scalar_int(u64::from(self.flags(row) & 0xff))
-            }),
+            Field::TraceFlags => self.fill(field, &mut out, |row| Value::scalar_int(u64::from(self.flags(row) & 0xff))),
             Field::Body => self.fill(field, &mut out, |row| self.body(row)),
             Field::Attribute(name) => self.fill(field, &mut out, |row| {
                 let message = &self.source(row)[..row.span.end as usize];
                 attribute(message, row.attributes as usize, ATTRIBUTE, name.as_bytes())
             }),
-            Field::ResourceAttribute(name) => self.fill_resources(field, &mut out, |content| {
-                attribute(content, 0, 0x0a, name.as_bytes())
-            }),
-            Field::ScopeAttribute(name) => self.fill_scopes(field, &mut out, |content| {
-                attribute(content, 0, 0x1a, name.as_bytes())
-            }),
+            Field::ResourceAttribute(name) => {
+                self.fill_resources(field, &mut out, |content| attribute(content, 0, 0x0a, name.as_bytes()))
+            }
+            Field::ScopeAttribute(name) => {
+                self.fill_scopes(field, &mut out, |content| attribute(content, 0, 0x1a, name.as_bytes()))
+            }
             Field::ScopeName => self.fill_scopes(field, &mut out, |content| text(content, 1)),
             Field::ScopeVersion => self.fill_scopes(field, &mut out, |content| text(content, 2)),
             Field::LogRecord => self.fill_messages(&mut out, Encoder::record),
-            Field::Scope if self.changes.scope_changes() => {
-                self.fill_messages(&mut out, Encoder::scope_message)
-            }
-            Field::Scope => self.fill_scopes(field, &mut out, |content| {
-                Value::bytes(kind::BYTES, content)
-            }),
+            Field::Scope if self.changes.scope_changes() => self.fill_messages(&mut out, Encoder::scope_message),
+            Field::Scope => self.fill_scopes(field, &mut out, |content| Value::bytes(kind::BYTES, content)),
             Field::Resource if self.changes.resource_changes() => {
                 self.fill_messages(&mut out, Encoder::resource_message)
             }
-            Field::Resource => self.fill_resources(field, &mut out, |content| {
-                Value::bytes(kind::BYTES, content)
-            }),
+            Field::Resource => self.fill_resources(field, &mut out, |content| Value::bytes(kind::BYTES, content)),
         }?;
         Ok(out.column)
     }
@@ -91,13 +79,7 @@ impl Batch {
         out: &mut Builder,
         read: impl for<'m> Fn(&'m [u8]) -> Value<'m>,
     ) -> Result<(), ColumnTooLarge> {
-        self.fill_groups(
-            field,
-            out,
-            |row| self.index.resource_of(row),
-            |resource| self.resource(resource),
-            read,
-        )
+        self.fill_groups(field, out, |row| self.index.resource_of(row), |resource| self.resource(resource), read)
     }
 
     /// The same for a value that all rows of a scope share.
@@ -171,52 +153,35 @@ impl Batch {
     /// The buffer that a row's offsets point into.
     #[inline]
     pub(super) fn source(&self, row: &Row) -> &[u8] {
-        if row.replacement == 0 {
-            &self.bytes
-        } else {
-            &self.replaced
-        }
+        if row.replacement == 0 { &self.bytes } else { &self.replaced }
     }
 
     /// The fields of a record.
     #[inline]
     pub(super) fn record(&self, row: &Row) -> Reader<'_> {
-        Reader::new(
-            self.source(row),
-            row.span.start as usize,
-            row.span.end as usize,
-        )
+        Reader::new(self.source(row), row.span.start as usize, row.span.end as usize)
     }
 
     /// The one field of this number that counts, of a record's fields that may stand once.
     #[inline]
     fn find(&self, row: &Row, number: u32) -> Option<Item> {
         let mut items = self.record(row).filter(|item| item.number() == number);
-        if row.is_regular {
-            items.next()
-        } else {
-            items.last()
-        }
+        if row.is_regular { items.next() } else { items.last() }
     }
 
     fn scalar(&self, row: &Row, number: u32, kind: u8) -> Value<'_> {
         let item = self.find(row, number);
-        item.map_or(Value::Absent, |item| {
-            Value::scalar_bytes(kind, &self.source(row)[item.start..item.end])
-        })
+        item.map_or(Value::Absent, |item| Value::scalar_bytes(kind, &self.source(row)[item.start..item.end]))
     }
 
     fn fixed64(&self, row: &Row, number: u32) -> Value<'_> {
         let item = self.find(row, number);
-        item.map_or(Value::Absent, |item| {
-            Value::scalar_int(fixed64(&self.source(row)[item.start..item.end]))
-        })
+        item.map_or(Value::Absent, |item| Value::scalar_int(fixed64(&self.source(row)[item.start..item.end])))
     }
 
     /// `LogRecord.flags`.
     pub(super) fn flags(&self, row: &Row) -> u32 {
-        self.find(row, 8)
-            .map_or(0, |item| fixed32(&self.source(row)[item.start..item.end]))
+        self.find(row, 8).map_or(0, |item| fixed32(&self.source(row)[item.start..item.end]))
     }
 
     #[inline]
@@ -224,9 +189,7 @@ impl Batch {
         let source = self.source(row);
         let mut reader = Reader::new(source, row.body as usize, row.span.end as usize);
         if row.is_regular {
-            return reader.next().map_or(Value::Absent, |item| {
-                Value::any(&source[item.start..item.end])
-            });
+            return reader.next().map_or(Value::Absent, |item| Value::any(&source[item.start..item.end]));
         }
         match merged(source, reader, 5) {
             Cow::Borrowed(content) => Value::any(content),
@@ -237,26 +200,14 @@ impl Batch {
     /// The content of `ResourceLogs.resource`; empty where there is none.
     fn resource(&self, resource: u32) -> Cow<'_, [u8]> {
         let span = self.index.resources[resource as usize].span;
-        merged(
-            &self.bytes,
-            Reader::new(&self.bytes, span.start as usize, span.end as usize),
-            1,
-        )
+        merged(&self.bytes, Reader::new(&self.bytes, span.start as usize, span.end as usize), 1)
     }
 
     /// The content of `ScopeLogs.scope`; empty where there is none.
     fn scope(&self, scope: u32) -> Cow<'_, [u8]> {
         let scope = &self.index.scopes[scope as usize];
         // Usually the scope stands before its records; but only the end of them is the end of the search.
-        merged(
-            &self.bytes,
-            Reader::new(
-                &self.bytes,
-                scope.span.start as usize,
-                scope.span.end as usize,
-            ),
-            1,
-        )
+        merged(&self.bytes, Reader::new(&self.bytes, scope.span.start as usize, scope.span.end as usize), 1)
     }
 }
 
@@ -291,12 +242,8 @@ fn attribute<'a>(message: &'a [u8], from: usize, tag: u8, name: &[u8]) -> Value<
 
 /// The last string field of this number.
 fn text(content: &[u8], number: u32) -> Value<'_> {
-    let item = Reader::new(content, 0, content.len())
-        .filter(|item| item.number() == number)
-        .last();
-    item.map_or(Value::Absent, |item| {
-        Value::scalar_bytes(kind::STRING, &content[item.start..item.end])
-    })
+    let item = Reader::new(content, 0, content.len()).filter(|item| item.number() == number).last();
+    item.map_or(Value::Absent, |item| Value::scalar_bytes(kind::STRING, &content[item.start..item.end]))
 }
 
 /// A column in the making.
@@ -307,11 +254,7 @@ struct Builder {
 
 impl Builder {
     fn new(rows: usize, limit: usize) -> Self {
-        let column = Column {
-            kinds: Vec::with_capacity(rows),
-            ends: Vec::with_capacity(rows),
-            data: Vec::new(),
-        };
+        let column = Column { kinds: Vec::with_capacity(rows), ends: Vec::with_capacity(rows), data: Vec::new() };
         Self { column, limit }
     }
 

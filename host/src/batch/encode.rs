@@ -14,8 +14,7 @@ use super::change::{FieldChanges, Level};
 use super::index::{Row, Scope, Span};
 use super::value::{KeyValue, fixed64, kind, put_any};
 use super::wire::{
-    FIXED32, FIXED64, Item, LEN, Reader, VARINT, key, put_delimited, put_header, put_varint,
-    varint_len,
+    FIXED32, FIXED64, Item, LEN, Reader, VARINT, key, put_delimited, put_header, put_varint, varint_len,
 };
 use super::{Batch, Field};
 
@@ -25,25 +24,18 @@ impl Batch {
     ///
     /// Where every row goes out as it came, the received bytes themselves do.
     pub fn encode(&self, mut select: impl FnMut(Option<&str>) -> bool) -> Option<(Bytes, usize)> {
-        let selected: Vec<bool> = std::iter::once(None)
-            .chain(self.routes.iter().map(|name| Some(&**name)))
-            .map(&mut select)
-            .collect();
-        let everything = self.changes.is_empty()
-            && self.replacements.is_empty()
-            && self.live.len() == self.index.rows.len();
+        let selected: Vec<bool> =
+            std::iter::once(None).chain(self.routes.iter().map(|name| Some(&**name))).map(&mut select).collect();
+        let everything =
+            self.changes.is_empty() && self.replacements.is_empty() && self.live.len() == self.index.rows.len();
         if selected.iter().all(|&selected| selected) {
             if everything {
                 return (!self.is_empty()).then(|| (self.bytes.clone(), self.len()));
             }
             return self.encode_rows(&self.live);
         }
-        let rows: Vec<u32> = self
-            .live
-            .iter()
-            .copied()
-            .filter(|&row| selected[usize::from(self.labels[row as usize])])
-            .collect();
+        let rows: Vec<u32> =
+            self.live.iter().copied().filter(|&row| selected[usize::from(self.labels[row as usize])]).collect();
         if everything && rows.len() == self.live.len() && !rows.is_empty() {
             return Some((self.bytes.clone(), rows.len()));
         }
@@ -113,19 +105,12 @@ struct Edits<'a> {
 impl<'a> Edits<'a> {
     fn new(batch: &'a Batch, level: Level, attributes: u32) -> Self {
         let changes: Vec<_> = batch.changes.at(level).collect();
-        Self {
-            encoded: vec![(0, 0, 0); changes.len()],
-            placed: vec![false; changes.len()],
-            changes,
-            attributes,
-        }
+        Self { encoded: vec![(0, 0, 0); changes.len()], placed: vec![false; changes.len()], changes, attributes }
     }
 
     #[inline]
     fn touch(&self, row: u32) -> bool {
-        self.changes
-            .iter()
-            .any(|changes| changes.cells[row as usize] != 0)
+        self.changes.iter().any(|changes| changes.cells[row as usize] != 0)
     }
 
     /// The same rows, in groups that agree on all values of these changes, in the order of their first rows.
@@ -140,11 +125,7 @@ impl<'a> Edits<'a> {
         let mut groups: Vec<Vec<u32>> = Vec::new();
         let mut numbers = HashMap::new();
         for &row in rows {
-            let values: Vec<_> = self
-                .changes
-                .iter()
-                .map(|changes| changes.get(row))
-                .collect();
+            let values: Vec<_> = self.changes.iter().map(|changes| changes.get(row)).collect();
             let number = *numbers.entry(values).or_insert_with(|| {
                 groups.push(Vec::new());
                 groups.len() - 1
@@ -162,15 +143,12 @@ impl<'a> Edits<'a> {
             let pair = KeyValue::new(&source[item.start..item.end]);
             return self.changes.iter().position(|changes| {
                 changes.cells[row as usize] != 0
-                    && changes
-                        .field
-                        .attribute()
-                        .is_some_and(|name| name.as_bytes() == pair.key)
+                    && changes.field.attribute().is_some_and(|name| name.as_bytes() == pair.key)
             });
         }
-        self.changes.iter().position(|changes| {
-            changes.field.number() == Some(number) && changes.cells[row as usize] != 0
-        })
+        self.changes
+            .iter()
+            .position(|changes| changes.field.number() == Some(number) && changes.cells[row as usize] != 0)
     }
 }
 
@@ -193,9 +171,7 @@ impl Field {
 
     fn attribute(&self) -> Option<&str> {
         match self {
-            Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name) => {
-                Some(name)
-            }
+            Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name) => Some(name),
             _ => None,
         }
     }
@@ -252,20 +228,14 @@ impl<'a> Encoder<'a> {
     /// The content of the `Resource` of a row.
     pub(super) fn resource_message(&mut self, row: u32) {
         let scope = &self.batch.index.scopes[self.batch.index.rows[row as usize].scope as usize];
-        self.child_message(
-            Level::Resource,
-            row,
-            self.batch.index.resources[scope.resource as usize].span,
-        );
+        self.child_message(Level::Resource, row, self.batch.index.resources[scope.resource as usize].span);
     }
 
     /// The content of field 1 of an envelope, with the changes of `row`.
     fn child_message(&mut self, level: Level, row: u32, envelope: Span) {
         let bytes = &self.batch.bytes[..];
         let fields = Reader::new(bytes, envelope.start as usize, envelope.end as usize);
-        let pieces = fields
-            .filter(|item| item.key == key(1, LEN))
-            .map(|item| item.start..item.end);
+        let pieces = fields.filter(|item| item.key == key(1, LEN)).map(|item| item.start..item.end);
         self.rewrite(level, row, Source::Received, pieces);
     }
 
@@ -277,8 +247,7 @@ impl<'a> Encoder<'a> {
         for (i, resource) in index.resources.iter().enumerate() {
             self.push(Source::Received, at, resource.span.frame as usize);
             at = resource.span.end as usize;
-            let scopes =
-                &index.scopes[resource.scopes.start as usize..resource.scopes.end as usize];
+            let scopes = &index.scopes[resource.scopes.start as usize..resource.scopes.end as usize];
             let rows = take_while(&mut rest, |row| index.resource_of(row) as usize == i);
             self.resource_logs(resource.span, scopes, rows);
         }
@@ -354,9 +323,7 @@ impl<'a> Encoder<'a> {
             && scopes.iter().map(|scope| scope.rows.len()).sum::<usize>() == rows.len()
             && !rows.iter().any(|&row| {
                 self.batch.index.rows[row as usize].replacement != 0
-                    || [&self.record, &self.scope, &self.resource]
-                        .iter()
-                        .any(|edits| edits.touch(row))
+                    || [&self.record, &self.scope, &self.resource].iter().any(|edits| edits.touch(row))
             })
     }
 
@@ -397,27 +364,15 @@ impl<'a> Encoder<'a> {
     /// Writes a message whose content is in `pieces` of `source`, with the changes of `row` of that level.
     ///
     /// An attribute that is set takes the place of the first of its name. What is new goes to the end.
-    fn rewrite(
-        &mut self,
-        level: Level,
-        row: u32,
-        source: Source,
-        pieces: impl Iterator<Item = Range<usize>>,
-    ) {
+    fn rewrite(&mut self, level: Level, row: u32, source: Source, pieces: impl Iterator<Item = Range<usize>>) {
         let batch = self.batch;
-        let bytes = if source == Source::Received {
-            &batch.bytes[..]
-        } else {
-            &batch.replaced
-        };
+        let bytes = if source == Source::Received { &batch.bytes[..] } else { &batch.replaced };
         self.edits(level).placed.fill(false);
         for piece in pieces {
             for item in Reader::new(bytes, piece.start, piece.end) {
                 match self.edits(level).replacing(bytes, item, row) {
                     None => self.push(source, item.frame, item.end),
-                    Some(change) if item.number() == self.edits(level).attributes => {
-                        self.place(level, change, row)
-                    }
+                    Some(change) if item.number() == self.edits(level).attributes => self.place(level, change, row),
                     Some(_) => {}
                 }
             }
@@ -468,8 +423,7 @@ impl<'a> Encoder<'a> {
         let Some(number) = field.number() else { return };
         match field {
             Field::TraceFlags => {
-                let flags =
-                    self.batch.flags(self.batch.row(row)) & !0xff | fixed64(value) as u32 & 0xff;
+                let flags = self.batch.flags(self.batch.row(row)) & !0xff | fixed64(value) as u32 & 0xff;
                 if flags != 0 {
                     put_varint(out, u64::from(key(number, FIXED32)));
                     out.extend_from_slice(&flags.to_le_bytes());
@@ -494,15 +448,8 @@ impl<'a> Encoder<'a> {
 
     /// Begins a message whose length is not known yet.
     fn open(&mut self) -> Open {
-        self.segments.push(Segment {
-            source: Source::Open,
-            start: 0,
-            end: 0,
-        });
-        Open {
-            segment: self.segments.len() - 1,
-            len: self.len,
-        }
+        self.segments.push(Segment { source: Source::Open, start: 0, end: 0 });
+        Open { segment: self.segments.len() - 1, len: self.len }
     }
 
     /// Ends it: writes its header.
@@ -510,11 +457,7 @@ impl<'a> Encoder<'a> {
         let start = self.scratch.len();
         put_header(&mut self.scratch, number, self.len - open.len);
         let end = self.scratch.len();
-        self.segments[open.segment] = Segment {
-            source: Source::Open,
-            start,
-            end,
-        };
+        self.segments[open.segment] = Segment { source: Source::Open, start, end };
         self.len += end - start;
     }
 
@@ -532,21 +475,13 @@ impl<'a> Encoder<'a> {
 
 impl From<&Row> for Source {
     fn from(row: &Row) -> Self {
-        if row.replacement == 0 {
-            Self::Received
-        } else {
-            Self::Replaced
-        }
+        if row.replacement == 0 { Self::Received } else { Self::Replaced }
     }
 }
 
 /// The first rows of `rest` that `holds`, which are taken off it.
 fn take_while<'r>(rest: &mut &'r [u32], holds: impl Fn(u32) -> bool) -> &'r [u32] {
-    let (taken, left) = rest.split_at(
-        rest.iter()
-            .position(|&row| !holds(row))
-            .unwrap_or(rest.len()),
-    );
+    let (taken, left) = rest.split_at(rest.iter().position(|&row| !holds(row)).unwrap_or(rest.len()));
     *rest = left;
     taken
 }

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use super::Malformed;
 use super::schema::{
-    ARRAY_VALUE, KEY_VALUE_LIST, LOG_RECORD, LOG_RECORD_DEPTH, Message, REQUEST, RESOURCE_LOGS,
-    RESOURCE_LOGS_DEPTH, SCOPE_LOGS, SCOPE_LOGS_DEPTH,
+    ARRAY_VALUE, KEY_VALUE_LIST, LOG_RECORD, LOG_RECORD_DEPTH, Message, REQUEST, RESOURCE_LOGS, RESOURCE_LOGS_DEPTH,
+    SCOPE_LOGS, SCOPE_LOGS_DEPTH,
 };
 use super::value::kind;
 use super::wire::{LEN, Reader, START_GROUP, key};
@@ -69,11 +69,7 @@ pub(super) struct Span {
 impl Span {
     /// Offsets fit because requests over 4 GiB are refused before they are walked.
     fn new(frame: usize, start: usize, end: usize) -> Self {
-        Self {
-            frame: frame as u32,
-            start: start as u32,
-            end: end as u32,
-        }
+        Self { frame: frame as u32, start: start as u32, end: end as u32 }
     }
 
     pub(super) fn content(self) -> Range<usize> {
@@ -85,16 +81,11 @@ impl Index {
     /// Walks a whole request.
     pub(super) fn new(request: &[u8]) -> Result<Self, Malformed> {
         if request.len() > u32::MAX as usize {
-            return Err(Malformed {
-                offset: 0,
-                reason: "a request may not be larger than 4 GiB".into(),
-            });
+            return Err(Malformed { offset: 0, reason: "a request may not be larger than 4 GiB".into() });
         }
         let mut index = Self::default();
         let reader = Reader::new(request, 0, request.len());
-        children(reader, &REQUEST, key(1, LEN), 0, |span| {
-            index.resource(request, span)
-        })?;
+        children(reader, &REQUEST, key(1, LEN), 0, |span| index.resource(request, span))?;
         Ok(index)
     }
 
@@ -106,17 +97,8 @@ impl Index {
     fn resource(&mut self, bytes: &[u8], span: Span) -> Result<(), Malformed> {
         let first = self.scopes.len() as u32;
         let reader = Reader::new(bytes, span.start as usize, span.end as usize);
-        children(
-            reader,
-            &RESOURCE_LOGS,
-            key(2, LEN),
-            RESOURCE_LOGS_DEPTH,
-            |span| self.scope(bytes, span),
-        )?;
-        self.resources.push(Resource {
-            span,
-            scopes: first..self.scopes.len() as u32,
-        });
+        children(reader, &RESOURCE_LOGS, key(2, LEN), RESOURCE_LOGS_DEPTH, |span| self.scope(bytes, span))?;
+        self.resources.push(Resource { span, scopes: first..self.scopes.len() as u32 });
         Ok(())
     }
 
@@ -129,11 +111,7 @@ impl Index {
             Ok(())
         })?;
         let resource = self.resources.len() as u32;
-        self.scopes.push(Scope {
-            span,
-            resource,
-            rows: first..self.rows.len() as u32,
-        });
+        self.scopes.push(Scope { span, resource, rows: first..self.rows.len() as u32 });
         Ok(())
     }
 }
@@ -178,33 +156,16 @@ impl Row {
 
     /// The record that ends where `bytes` does, was checked, and is the replacement of that number of a record in
     /// `scope`.
-    pub(super) fn replacing(
-        bytes: &[u8],
-        frame: usize,
-        start: usize,
-        scope: u32,
-        number: u32,
-    ) -> Self {
+    pub(super) fn replacing(bytes: &[u8], frame: usize, start: usize, scope: u32, number: u32) -> Self {
         let span = Span::new(frame, start, bytes.len());
-        let row =
-            Self::new(bytes, span, scope).expect("a replacement is checked before it is applied");
-        Self {
-            replacement: number,
-            ..row
-        }
+        let row = Self::new(bytes, span, scope).expect("a replacement is checked before it is applied");
+        Self { replacement: number, ..row }
     }
 
     #[inline]
     fn fast(bytes: &[u8], span: Span, scope: u32) -> Option<Self> {
-        let mut row = Self {
-            span,
-            scope,
-            attributes: span.end,
-            body: span.end,
-            severity: 0,
-            is_regular: true,
-            replacement: 0,
-        };
+        let mut row =
+            Self { span, scope, attributes: span.end, body: span.end, severity: 0, is_regular: true, replacement: 0 };
         let mut reader = Reader::new(bytes, span.start as usize, span.end as usize);
         let mut seen = 0_u32;
         while let Some(&key) = reader.bytes.get(reader.at) {
@@ -254,25 +215,13 @@ impl Row {
         let (mut attributes, mut body, mut severity) = (span.end, span.end, 0);
         for item in reader {
             match item.number() {
-                2 => {
-                    severity = Reader::new(bytes, item.start, item.end)
-                        .varint()
-                        .unwrap_or(0) as i32
-                }
+                2 => severity = Reader::new(bytes, item.start, item.end).varint().unwrap_or(0) as i32,
                 5 => body = body.min(item.frame as u32),
                 6 => attributes = attributes.min(item.frame as u32),
                 _ => {}
             }
         }
-        Ok(Self {
-            span,
-            scope,
-            attributes,
-            body,
-            severity,
-            is_regular: false,
-            replacement: 0,
-        })
+        Ok(Self { span, scope, attributes, body, severity, is_regular: false, replacement: 0 })
     }
 }
 
@@ -321,15 +270,9 @@ fn any_value(mut reader: Reader<'_>, depth: u32) -> Option<()> {
             reader.delimited()?;
         }
         0x2a | 0x32 => {
-            let nested = if key == 0x2a {
-                &ARRAY_VALUE
-            } else {
-                &KEY_VALUE_LIST
-            };
+            let nested = if key == 0x2a { &ARRAY_VALUE } else { &KEY_VALUE_LIST };
             let (start, end) = reader.delimited()?;
-            nested
-                .check(Reader::new(reader.bytes, start, end), depth + 1)
-                .ok()?;
+            nested.check(Reader::new(reader.bytes, start, end), depth + 1).ok()?;
         }
         _ => return None,
     }
@@ -339,11 +282,7 @@ fn any_value(mut reader: Reader<'_>, depth: u32) -> Option<()> {
 /// Checks an array or a key-value list that a filter gave as the content of field `kind` of an `AnyValue` which
 /// stands `depth` deep.
 pub(super) fn check_nested(content: &[u8], kind: u8, depth: u32) -> Result<(), Malformed> {
-    let message = if kind == kind::ARRAY {
-        &ARRAY_VALUE
-    } else {
-        &KEY_VALUE_LIST
-    };
+    let message = if kind == kind::ARRAY { &ARRAY_VALUE } else { &KEY_VALUE_LIST };
     message.check(Reader::new(content, 0, content.len()), depth + 1)
 }
 

@@ -45,10 +45,8 @@ pub(super) const RESOURCE_LOGS_DEPTH: u32 = 1;
 pub(super) const SCOPE_LOGS_DEPTH: u32 = 2;
 pub(super) const LOG_RECORD_DEPTH: u32 = 3;
 
-pub(super) static REQUEST: Message = Message {
-    name: "ExportLogsServiceRequest",
-    fields: &[(1, "resource_logs", Type::Message(&RESOURCE_LOGS))],
-};
+pub(super) static REQUEST: Message =
+    Message { name: "ExportLogsServiceRequest", fields: &[(1, "resource_logs", Type::Message(&RESOURCE_LOGS))] };
 pub(super) static RESOURCE_LOGS: Message = Message {
     name: "ResourceLogs",
     fields: &[
@@ -67,12 +65,7 @@ static RESOURCE: Message = Message {
 };
 static ENTITY_REF: Message = Message {
     name: "EntityRef",
-    fields: &[
-        (1, "schema_url", String),
-        (2, "type", String),
-        (3, "id_keys", String),
-        (4, "description_keys", String),
-    ],
+    fields: &[(1, "schema_url", String), (2, "type", String), (3, "id_keys", String), (4, "description_keys", String)],
 };
 pub(super) static SCOPE_LOGS: Message = Message {
     name: "ScopeLogs",
@@ -109,11 +102,7 @@ pub(super) static LOG_RECORD: Message = Message {
 };
 static KEY_VALUE: Message = Message {
     name: "KeyValue",
-    fields: &[
-        (1, "key", String),
-        (2, "value", Type::Message(&ANY_VALUE)),
-        (3, "key_strindex", Varint),
-    ],
+    fields: &[(1, "key", String), (2, "value", Type::Message(&ANY_VALUE)), (3, "key_strindex", Varint)],
 };
 static ANY_VALUE: Message = Message {
     name: "AnyValue",
@@ -128,14 +117,10 @@ static ANY_VALUE: Message = Message {
         (8, "string_value_strindex", Varint),
     ],
 };
-pub(super) static ARRAY_VALUE: Message = Message {
-    name: "ArrayValue",
-    fields: &[(1, "values", Type::Message(&ANY_VALUE))],
-};
-pub(super) static KEY_VALUE_LIST: Message = Message {
-    name: "KeyValueList",
-    fields: &[(1, "values", Type::Message(&KEY_VALUE))],
-};
+pub(super) static ARRAY_VALUE: Message =
+    Message { name: "ArrayValue", fields: &[(1, "values", Type::Message(&ANY_VALUE))] };
+pub(super) static KEY_VALUE_LIST: Message =
+    Message { name: "KeyValueList", fields: &[(1, "values", Type::Message(&KEY_VALUE))] };
 
 impl Message {
     /// Checks the whole message that `reader` stands before, itself nested `depth` deep.
@@ -151,11 +136,8 @@ impl Message {
     /// Reads a key. Its wire type may still be wrong for its number.
     pub(super) fn key(&self, reader: &mut Reader<'_>) -> Result<u32, Malformed> {
         let offset = reader.at;
-        let key = reader
-            .varint()
-            .ok_or_else(|| self.broken(offset, "the key of a field is no varint"))?;
-        let key = u32::try_from(key)
-            .map_err(|_| self.broken(offset, "a field number is over 536870911"))?;
+        let key = reader.varint().ok_or_else(|| self.broken(offset, "the key of a field is no varint"))?;
+        let key = u32::try_from(key).map_err(|_| self.broken(offset, "a field number is over 536870911"))?;
         if key >> 3 == 0 {
             return Err(self.broken(offset, "a field has the number 0"));
         }
@@ -175,10 +157,7 @@ impl Message {
             return self.check_unknown(reader, offset, key, depth);
         };
         if wire_type != kind.wire_type() {
-            let reason = format!(
-                "{name} has the wire type {wire_type}, where {} is due",
-                kind.wire_type()
-            );
+            let reason = format!("{name} has the wire type {wire_type}, where {} is due", kind.wire_type());
             return Err(self.broken(offset, &reason));
         }
         match kind {
@@ -189,9 +168,7 @@ impl Message {
             String => match reader.delimited() {
                 Some((start, end)) => {
                     let text = std::str::from_utf8(&reader.bytes[start..end]);
-                    text.map_err(|e| {
-                        self.broken(start + e.valid_up_to(), &format!("{name} is not UTF-8"))
-                    })?;
+                    text.map_err(|e| self.broken(start + e.valid_up_to(), &format!("{name} is not UTF-8")))?;
                     Some(())
                 }
                 None => None,
@@ -199,8 +176,7 @@ impl Message {
             Type::Message(message) => match reader.delimited() {
                 Some((start, end)) => {
                     if depth == MAX_DEPTH {
-                        let reason =
-                            format!("{name} is nested more than {MAX_DEPTH} messages deep");
+                        let reason = format!("{name} is nested more than {MAX_DEPTH} messages deep");
                         return Err(self.broken(offset, &reason));
                     }
                     message.check(Reader::new(reader.bytes, start, end), depth + 1)?;
@@ -213,13 +189,7 @@ impl Message {
     }
 
     /// Checks a field that the schema does not know: it need only be well-formed.
-    fn check_unknown(
-        &self,
-        reader: &mut Reader<'_>,
-        offset: usize,
-        key: u32,
-        depth: u32,
-    ) -> Result<(), Malformed> {
+    fn check_unknown(&self, reader: &mut Reader<'_>, offset: usize, key: u32, depth: u32) -> Result<(), Malformed> {
         let number = key >> 3;
         match (key & 7) as u8 {
             START_GROUP => {
@@ -241,23 +211,14 @@ impl Message {
                 }
             }
             END_GROUP => Err(self.broken(offset, &format!("group {number} ends but never began"))),
-            wire_type @ 6.. => Err(self.broken(
-                offset,
-                &format!("field {number} has the wire type {wire_type}"),
-            )),
-            _ => reader.skip_value(key).ok_or_else(|| {
-                self.broken(
-                    offset,
-                    &format!("field {number} runs past the end of the message"),
-                )
-            }),
+            wire_type @ 6.. => Err(self.broken(offset, &format!("field {number} has the wire type {wire_type}"))),
+            _ => reader
+                .skip_value(key)
+                .ok_or_else(|| self.broken(offset, &format!("field {number} runs past the end of the message"))),
         }
     }
 
     fn broken(&self, offset: usize, reason: &str) -> Malformed {
-        Malformed {
-            offset,
-            reason: format!("{}: {reason}", self.name),
-        }
+        Malformed { offset, reason: format!("{}: {reason}", self.name) }
     }
 }

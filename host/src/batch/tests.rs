@@ -103,15 +103,10 @@ fn check_acceptance(bytes: &[u8]) {
         (Ok(request), Ok(batch)) => {
             let oracle = Oracle::new(request);
             assert_eq!(batch.len(), oracle.len());
-            fields()
-                .iter()
-                .for_each(|field| check_column(&batch, &oracle, field));
+            fields().iter().for_each(|field| check_column(&batch, &oracle, field));
         }
         (Err(_), Err(malformed)) => assert!(malformed.offset <= bytes.len(), "{malformed}"),
-        (Ok(_), Err(malformed)) => assert!(
-            malformed.reason.contains("nested more than 64"),
-            "{malformed}"
-        ),
+        (Ok(_), Err(malformed)) => assert!(malformed.reason.contains("nested more than 64"), "{malformed}"),
         (Err(error), Ok(_)) => panic!("prost alone refuses it: {error}"),
     }
 }
@@ -127,10 +122,7 @@ fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
             0 => bytes[at] = dice.roll(256) as u8,
             1 => bytes[at] ^= 1 << dice.roll(8),
             2 => bytes.truncate(at),
-            3 => bytes.insert(
-                at,
-                [0x00, 0x80, 0xff, 0x0a, 0x12, 0x32, 0x0b, 0x0c][dice.roll(8)],
-            ),
+            3 => bytes.insert(at, [0x00, 0x80, 0xff, 0x0a, 0x12, 0x32, 0x0b, 0x0c][dice.roll(8)]),
             4 => drop(bytes.remove(at)),
             _ => {
                 let again = bytes[at..(at + dice.roll(20)).min(bytes.len())].to_vec();
@@ -160,11 +152,7 @@ fn fields() -> Vec<Field> {
         Resource,
     ];
     for key in KEYS.map(str::to_owned) {
-        fields.extend([
-            Attribute(key.clone()),
-            ResourceAttribute(key.clone()),
-            ScopeAttribute(key),
-        ]);
+        fields.extend([Attribute(key.clone()), ResourceAttribute(key.clone()), ScopeAttribute(key)]);
     }
     fields
 }
@@ -178,9 +166,7 @@ fn check_column(batch: &Batch, oracle: &Oracle, field: &Field) {
         // Messages keep what prost doesn't know, so they are compared by what prost reads from them.
         let data = match (field, kind) {
             (Field::LogRecord, _) => LogRecord::decode(&data[..]).unwrap().encode_to_vec(),
-            (Field::Scope, _) => InstrumentationScope::decode(&data[..])
-                .unwrap()
-                .encode_to_vec(),
+            (Field::Scope, _) => InstrumentationScope::decode(&data[..]).unwrap().encode_to_vec(),
             (Field::Resource, _) => Resource::decode(&data[..]).unwrap().encode_to_vec(),
             (_, 5) => ArrayValue::decode(&data[..]).unwrap().encode_to_vec(),
             (_, 6) => KeyValueList::decode(&data[..]).unwrap().encode_to_vec(),
@@ -193,9 +179,7 @@ fn check_column(batch: &Batch, oracle: &Oracle, field: &Field) {
 /// The bytes of every record that is left.
 fn records(batch: &Batch) -> Vec<Vec<u8>> {
     let column = batch.column(&Field::LogRecord, usize::MAX).unwrap();
-    (0..batch.len())
-        .map(|row| oracle::cell(&column, row).1)
-        .collect()
+    (0..batch.len()).map(|row| oracle::cell(&column, row).1).collect()
 }
 
 /// An answer that the contract allows.
@@ -206,21 +190,9 @@ fn random_outcome(rows: usize, dice: &mut Dice) -> Outcome {
         Verdict::Route("audit".into()),
         Verdict::Route("other".into()),
     ];
-    let changes = (0..dice.roll(4))
-        .filter_map(|_| random_change(rows, dice))
-        .collect();
-    let rows = if dice.one_in(3) {
-        vec![]
-    } else {
-        (0..rows)
-            .map(|_| [0, 0, 0, 1, 2, 3][dice.roll(6)])
-            .collect()
-    };
-    Outcome {
-        rows,
-        verdicts,
-        changes,
-    }
+    let changes = (0..dice.roll(4)).filter_map(|_| random_change(rows, dice)).collect();
+    let rows = if dice.one_in(3) { vec![] } else { (0..rows).map(|_| [0, 0, 0, 1, 2, 3][dice.roll(6)]).collect() };
+    Outcome { rows, verdicts, changes }
 }
 
 fn random_change(rows: usize, dice: &mut Dice) -> Option<Change> {
@@ -251,28 +223,14 @@ fn random_change(rows: usize, dice: &mut Dice) -> Option<Change> {
         values.data.extend_from_slice(&data);
         values.ends.push(values.data.len() as u32);
     }
-    (rows > 0).then_some(Change {
-        field,
-        rows: some,
-        values,
-    })
+    (rows > 0).then_some(Change { field, rows: some, values })
 }
 
 fn random_value(field: &Field, dice: &mut Dice) -> (u8, Vec<u8>) {
     let int = |value: usize| (3, (value as u64).to_le_bytes().to_vec());
-    let mut runner = TestRunner::new(Config {
-        rng_seed: RngSeed::Fixed(dice.0),
-        ..Config::default()
-    });
+    let mut runner = TestRunner::new(Config { rng_seed: RngSeed::Fixed(dice.0), ..Config::default() });
     match field {
-        Field::LogRecord => (
-            7,
-            generate::record()
-                .new_tree(&mut runner)
-                .unwrap()
-                .current()
-                .encode_to_vec(),
-        ),
+        Field::LogRecord => (7, generate::record().new_tree(&mut runner).unwrap().current().encode_to_vec()),
         _ if dice.one_in(4) => (0, vec![]),
         Field::Time | Field::ObservedTime => int(dice.roll(1 << 40)),
         Field::SeverityNumber => int(dice.roll(25)),
@@ -280,11 +238,6 @@ fn random_value(field: &Field, dice: &mut Dice) -> (u8, Vec<u8>) {
         Field::SeverityText | Field::EventName => (1, ["", "INFO", "é"][dice.roll(3)].into()),
         Field::TraceId => (7, vec![dice.roll(256) as u8; 16]),
         Field::SpanId => (7, vec![dice.roll(256) as u8; 8]),
-        _ => oracle::from_any(
-            &generate::any_value()
-                .new_tree(&mut runner)
-                .unwrap()
-                .current(),
-        ),
+        _ => oracle::from_any(&generate::any_value().new_tree(&mut runner).unwrap().current()),
     }
 }

@@ -34,20 +34,12 @@ impl<'a> Value<'a> {
 
     /// A scalar of `LogRecord` that is not there when it is empty.
     pub(super) fn scalar_bytes(kind: u8, bytes: &'a [u8]) -> Self {
-        if bytes.is_empty() {
-            Self::Absent
-        } else {
-            Self::bytes(kind, bytes)
-        }
+        if bytes.is_empty() { Self::Absent } else { Self::bytes(kind, bytes) }
     }
 
     /// The same for an int.
     pub(super) fn scalar_int(value: u64) -> Self {
-        if value == 0 {
-            Self::Absent
-        } else {
-            Self::Word(kind::INT, value)
-        }
+        if value == 0 { Self::Absent } else { Self::Word(kind::INT, value) }
     }
 
     /// Reads the content of a checked `AnyValue`.
@@ -122,18 +114,12 @@ impl<'a> KeyValue<'a> {
         }
         reader.at += 1;
         let (start, end) = reader.delimited()?;
-        (end == content.len()).then(|| Self {
-            key,
-            value: Cow::Borrowed(&content[start..end]),
-        })
+        (end == content.len()).then(|| Self { key, value: Cow::Borrowed(&content[start..end]) })
     }
 
     #[cold]
     fn slow(content: &'a [u8]) -> Self {
-        let mut pair = Self {
-            key: &[],
-            value: Cow::Borrowed(&[]),
-        };
+        let mut pair = Self { key: &[], value: Cow::Borrowed(&[]) };
         for item in Reader::new(content, 0, content.len()) {
             let bytes = &content[item.start..item.end];
             match item.number() {

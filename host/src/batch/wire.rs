@@ -26,10 +26,7 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader of `bytes[start..end]`. The range must lie in `bytes`.
     pub(super) fn new(bytes: &'a [u8], start: usize, end: usize) -> Self {
-        Self {
-            bytes: &bytes[..end],
-            at: start,
-        }
+        Self { bytes: &bytes[..end], at: start }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -150,12 +147,7 @@ impl Iterator for Reader<'_> {
             self.skip_value(key)?;
             start
         };
-        Some(Item {
-            key,
-            frame,
-            start,
-            end: self.at,
-        })
+        Some(Item { key, frame, start, end: self.at })
     }
 }
 

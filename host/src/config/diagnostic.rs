@@ -75,10 +75,7 @@ impl Source {
     #[must_use]
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let (line, range) = self.line(offset);
-        let before = self
-            .text
-            .get(range.start..offset.min(range.end))
-            .unwrap_or_default();
+        let before = self.text.get(range.start..offset.min(range.end)).unwrap_or_default();
         (line, before.chars().count() + 1)
     }
 
@@ -93,21 +90,10 @@ impl Source {
         let offset = offset.min(self.text.len());
         let before = &self.text.as_bytes()[..offset];
         let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |newline| newline + 1);
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         let rest = &self.text.as_bytes()[offset..];
-        let end = offset
-            + rest
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .unwrap_or(rest.len());
-        let end = if end > start && self.text.as_bytes()[end - 1] == b'\r' {
-            end - 1
-        } else {
-            end
-        };
+        let end = offset + rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        let end = if end > start && self.text.as_bytes()[end - 1] == b'\r' { end - 1 } else { end };
         (number, start..end)
     }
 }
@@ -143,10 +129,7 @@ impl Diagnostic {
     /// Something about the file itself.
     #[must_use]
     pub fn file(path: &Path, message: impl Into<String>) -> Self {
-        let source = Source {
-            path: path.to_owned(),
-            text: String::new(),
-        };
+        let source = Source { path: path.to_owned(), text: String::new() };
         Self::new(&Arc::new(source), Level::Error, None, message.into())
     }
 
@@ -190,14 +173,7 @@ impl Diagnostic {
     }
 
     fn new(source: &Arc<Source>, level: Level, span: Option<Span>, message: String) -> Self {
-        Self {
-            source: Arc::clone(source),
-            level,
-            span,
-            message,
-            label: None,
-            notes: Vec::new(),
-        }
+        Self { source: Arc::clone(source), level, span, message, label: None, notes: Vec::new() }
     }
 }
 
@@ -215,22 +191,14 @@ impl fmt::Display for Diagnostic {
                 let (number, line) = self.source.line(span.start);
                 let start = span.start.clamp(line.start, line.end) - line.start;
                 let end = span.end.clamp(line.start + start, line.end) - line.start;
-                let caret = AnnotationKind::Primary
-                    .span(start..end)
-                    .label(self.label.as_deref());
-                let snippet = Snippet::source(&self.source.text[line])
-                    .line_start(number)
-                    .path(path.as_ref());
+                let caret = AnnotationKind::Primary.span(start..end).label(self.label.as_deref());
+                let snippet = Snippet::source(&self.source.text[line]).line_start(number).path(path.as_ref());
                 group.element(snippet.annotation(caret))
             }
             None => group.element(Origin::path(path.as_ref())),
         };
         for (note, text) in &self.notes {
-            let level = if *note == Note::Help {
-                Title::HELP
-            } else {
-                Title::NOTE
-            };
+            let level = if *note == Note::Help { Title::HELP } else { Title::NOTE };
             group = group.element(level.message(text.as_str()));
         }
         f.write_str(&Renderer::plain().render(&[group]))
@@ -252,9 +220,7 @@ impl Diagnostics {
     /// Whether the configuration can't be used.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.0
-            .iter()
-            .any(|diagnostic| diagnostic.level == Level::Error)
+        self.0.iter().any(|diagnostic| diagnostic.level == Level::Error)
     }
 
     /// One after the other.
@@ -268,11 +234,7 @@ impl Diagnostics {
     /// All of them, if an error is.
     pub fn finish<T>(mut self, value: T) -> Result<(T, Self), Self> {
         self.0.sort_by_key(|diagnostic| diagnostic.span);
-        if self.has_errors() {
-            Err(self)
-        } else {
-            Ok((value, self))
-        }
+        if self.has_errors() { Err(self) } else { Ok((value, self)) }
     }
 }
 
@@ -314,11 +276,7 @@ impl fmt::Display for Diagnostics {
         let Some(first) = self.0.first() else {
             return Ok(());
         };
-        let errors = self
-            .0
-            .iter()
-            .filter(|diagnostic| diagnostic.level == Level::Error)
-            .count();
+        let errors = self.0.iter().filter(|diagnostic| diagnostic.level == Level::Error).count();
         let path = first.source.path.display();
         match (errors, self.0.len() - errors) {
             (0, 1) => write!(f, "{path}: 1 warning"),
@@ -326,11 +284,7 @@ impl fmt::Display for Diagnostics {
             (1, _) => write!(f, "{path}: 1 error"),
             (errors, _) => write!(f, "{path}: {errors} errors"),
         }?;
-        if self.0.len() > SHOWN {
-            write!(f, ", of which the first {SHOWN} are shown")
-        } else {
-            Ok(())
-        }
+        if self.0.len() > SHOWN { write!(f, ", of which the first {SHOWN} are shown") } else { Ok(()) }
     }
 }
 

@@ -44,9 +44,7 @@ impl FromStr for ListenEndpoint {
             return Err(EndpointError::Scheme);
         }
         let (host, port) = text.rsplit_once(':').ok_or(EndpointError::NoPort)?;
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = match bare {
             Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
             Some(_) => return Err(EndpointError::Host(host.to_owned())),
@@ -61,10 +59,7 @@ impl FromStr for ListenEndpoint {
         // Rust takes a sign before a number; a port has none.
         let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
         match port.parse() {
-            Ok(port) if digits => Ok(Self {
-                host: host.to_owned(),
-                port,
-            }),
+            Ok(port) if digits => Ok(Self { host: host.to_owned(), port }),
             _ if port.is_empty() => Err(EndpointError::NoPort),
             _ => Err(EndpointError::Port(port.to_owned())),
         }
@@ -77,19 +72,11 @@ fn is_host(host: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     let labels = || host.strip_suffix('.').unwrap_or(host).split('.');
-    let number = labels()
-        .next_back()
-        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if number {
-        host.parse::<Ipv4Addr>().is_ok()
-    } else {
-        host.len() <= 253 && labels().all(label)
-    }
+    let number = labels().next_back().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if number { host.parse::<Ipv4Addr>().is_ok() } else { host.len() <= 253 && labels().all(label) }
 }
 
 impl fmt::Display for ListenEndpoint {

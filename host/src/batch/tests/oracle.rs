@@ -2,9 +2,7 @@
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{
-    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
-};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
@@ -35,10 +33,7 @@ struct Row {
 
 impl Row {
     fn changed(&self, field: &Field) -> Option<&Cell> {
-        self.changes
-            .iter()
-            .find(|(changed, _)| changed == field)
-            .map(|(_, cell)| cell)
+        self.changes.iter().find(|(changed, _)| changed == field).map(|(_, cell)| cell)
     }
 }
 
@@ -57,11 +52,7 @@ impl Oracle {
                 }));
             }
         }
-        Self {
-            request,
-            rows,
-            order: Vec::new(),
-        }
+        Self { request, rows, order: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -69,17 +60,9 @@ impl Oracle {
     }
 
     pub(super) fn apply(&mut self, outcome: &Outcome) {
-        for Change {
-            field,
-            rows,
-            values,
-        } in &outcome.changes
-        {
+        for Change { field, rows, values } in &outcome.changes {
             let all: Vec<u32> = (0..self.len() as u32).collect();
-            for (i, &row) in (if rows.is_empty() { &all } else { rows })
-                .iter()
-                .enumerate()
-            {
+            for (i, &row) in (if rows.is_empty() { &all } else { rows }).iter().enumerate() {
                 let cell = cell(values, if values.kinds.len() == 1 { 0 } else { i });
                 let row = &mut self.rows[row as usize];
                 row.is_touched = true;
@@ -95,10 +78,7 @@ impl Oracle {
                 self.order.push(field.clone());
             }
         }
-        let mut verdicts = outcome
-            .rows
-            .iter()
-            .map(|&i| &outcome.verdicts[usize::from(i)]);
+        let mut verdicts = outcome.rows.iter().map(|&i| &outcome.verdicts[usize::from(i)]);
         self.rows.retain_mut(|row| match verdicts.next() {
             Some(Verdict::Drop(_)) => false,
             Some(Verdict::Route(route)) => {
@@ -120,9 +100,7 @@ impl Oracle {
     }
 
     fn scope(&self, row: &Row) -> Option<InstrumentationScope> {
-        let mut scope = self.request.resource_logs[row.resource].scope_logs[row.scope]
-            .scope
-            .clone();
+        let mut scope = self.request.resource_logs[row.resource].scope_logs[row.scope].scope.clone();
         for field in &self.order {
             if let (Field::ScopeAttribute(name), Some(cell)) = (field, row.changed(field)) {
                 set(&mut scope.get_or_insert_default().attributes, name, cell);
@@ -158,25 +136,13 @@ impl Oracle {
 
     pub(super) fn column(&self, field: &Field) -> Vec<Cell> {
         let text = |text: String| {
-            if text.is_empty() {
-                (0, vec![])
-            } else {
-                (1, text.into_bytes())
-            }
+            if text.is_empty() { (0, vec![]) } else { (1, text.into_bytes()) }
         };
         let bytes = |bytes: Vec<u8>| {
-            if bytes.is_empty() {
-                (0, vec![])
-            } else {
-                (7, bytes)
-            }
+            if bytes.is_empty() { (0, vec![]) } else { (7, bytes) }
         };
         let int = |value: u64| {
-            if value == 0 {
-                (0, vec![])
-            } else {
-                (3, value.to_le_bytes().to_vec())
-            }
+            if value == 0 { (0, vec![]) } else { (3, value.to_le_bytes().to_vec()) }
         };
         let read = |row: &Row| {
             let record = self.record(row);
@@ -191,12 +157,8 @@ impl Oracle {
                 Field::SpanId => bytes(record.span_id),
                 Field::TraceFlags => int(u64::from(record.flags & 0xff)),
                 Field::Attribute(name) => get(&record.attributes, name),
-                Field::ResourceAttribute(name) => {
-                    get(&self.resource(row).unwrap_or_default().attributes, name)
-                }
-                Field::ScopeAttribute(name) => {
-                    get(&self.scope(row).unwrap_or_default().attributes, name)
-                }
+                Field::ResourceAttribute(name) => get(&self.resource(row).unwrap_or_default().attributes, name),
+                Field::ScopeAttribute(name) => get(&self.scope(row).unwrap_or_default().attributes, name),
                 Field::ScopeName => text(self.scope(row).unwrap_or_default().name),
                 Field::ScopeVersion => text(self.scope(row).unwrap_or_default().version),
                 Field::LogRecord => (7, record.encode_to_vec()),
@@ -210,28 +172,16 @@ impl Oracle {
     /// What a destination gets that takes the routes which `select` accepts: the records by resource and scope, once
     /// for each combination of changes of the resource and of the scope.
     pub(super) fn encode(&self, select: impl Fn(Option<&str>) -> bool) -> ExportLogsServiceRequest {
-        let rows: Vec<&Row> = self
-            .rows
-            .iter()
-            .filter(|row| select(row.route.as_deref()))
-            .collect();
+        let rows: Vec<&Row> = self.rows.iter().filter(|row| select(row.route.as_deref())).collect();
         let same = |level: fn(&Field) -> bool, a: &Row, b: &Row| {
             let of = |row: &Row| -> Vec<_> {
-                self.order
-                    .iter()
-                    .filter(|f| level(f))
-                    .map(|f| row.changed(f).cloned())
-                    .collect()
+                self.order.iter().filter(|f| level(f)).map(|f| row.changed(f).cloned()).collect()
             };
             of(a) == of(b)
         };
         let mut out = ExportLogsServiceRequest::default();
         for (i, resource_logs) in self.request.resource_logs.iter().enumerate() {
-            let of_resource = rows
-                .iter()
-                .copied()
-                .filter(|row| row.resource == i)
-                .collect();
+            let of_resource = rows.iter().copied().filter(|row| row.resource == i).collect();
             for rows in groups(of_resource, |a, b| same(is_of_resource, a, b)) {
                 let resource = self.resource(rows[0]);
                 let mut scope_logs = Vec::new();
@@ -240,11 +190,7 @@ impl Oracle {
                     for rows in groups(of_scope, |a, b| same(is_of_scope, a, b)) {
                         let log_records = rows.iter().map(|row| self.record(row)).collect();
                         let (scope, schema_url) = (self.scope(rows[0]), scope.schema_url.clone());
-                        scope_logs.push(ScopeLogs {
-                            scope,
-                            log_records,
-                            schema_url,
-                        });
+                        scope_logs.push(ScopeLogs { scope, log_records, schema_url });
                     }
                 }
                 out.resource_logs.push(ResourceLogs {
@@ -259,11 +205,7 @@ impl Oracle {
 
     /// For each row that `select` accepts, whether a filter changed it.
     pub(super) fn touched(&self, select: impl Fn(Option<&str>) -> bool) -> Vec<bool> {
-        self.rows
-            .iter()
-            .filter(|row| select(row.route.as_deref()))
-            .map(|row| row.is_touched)
-            .collect()
+        self.rows.iter().filter(|row| select(row.route.as_deref())).map(|row| row.is_touched).collect()
     }
 }
 
@@ -291,23 +233,12 @@ fn groups<'a>(rows: Vec<&'a Row>, same: impl Fn(&Row, &Row) -> bool) -> Vec<Vec<
 }
 
 pub(super) fn cell(column: &Column, at: usize) -> Cell {
-    let start = if at == 0 {
-        0
-    } else {
-        column.ends[at - 1] as usize
-    };
-    (
-        column.kinds[at],
-        column.data[start..column.ends[at] as usize].to_vec(),
-    )
+    let start = if at == 0 { 0 } else { column.ends[at - 1] as usize };
+    (column.kinds[at], column.data[start..column.ends[at] as usize].to_vec())
 }
 
 fn set(attributes: &mut Vec<KeyValue>, name: &str, cell: &Cell) {
-    let new = KeyValue {
-        key: name.into(),
-        value: Some(any_value(cell)),
-        key_strindex: 0,
-    };
+    let new = KeyValue { key: name.into(), value: Some(any_value(cell)), key_strindex: 0 };
     let at = attributes.iter().position(|pair| pair.key == name);
     attributes.retain({
         let mut first = cell.0 != 0;
@@ -322,8 +253,7 @@ fn set(attributes: &mut Vec<KeyValue>, name: &str, cell: &Cell) {
 
 fn get(attributes: &[KeyValue], name: &str) -> Cell {
     let pair = attributes.iter().find(|pair| pair.key == name);
-    pair.and_then(|pair| pair.value.as_ref())
-        .map_or((0, vec![]), from_any)
+    pair.and_then(|pair| pair.value.as_ref()).map_or((0, vec![]), from_any)
 }
 
 pub(super) fn any_value((kind, data): &Cell) -> AnyValue {
