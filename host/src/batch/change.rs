@@ -136,9 +136,11 @@ impl Column {
 impl Batch {
     /// Applies a change that was checked.
     pub(super) fn apply_change(&mut self, change: Change) {
-        let Change { field, rows, values } = change;
-        if field == Field::LogRecord {
-            return self.replace_records(&rows, &values);
+        let Change { field, rows, mut values } = change;
+        match field {
+            Field::LogRecord => return self.replace_records(&rows, &values),
+            Field::Body | Field::Attribute(_) | Field::ResourceAttribute(_) | Field::ScopeAttribute(_) => {}
+            _ => values.forget_defaults(),
         }
         let one_for_all = values.kinds.len() == 1;
         let changes = self.changes.of_mut(&field, self.index.rows.len());
