@@ -33,13 +33,13 @@ impl Batch {
             Field::Body => self.fill(field, &mut out, |row| self.body(row)),
             Field::Attribute(name) => self.fill(field, &mut out, |row| {
                 let message = &self.source(row)[..row.span.end as usize];
-                attribute(message, row.attributes as usize, ATTRIBUTE, name.as_bytes())
+                attribute(message, row.attributes as usize, ATTRIBUTE, row.is_regular, name.as_bytes())
             }),
             Field::ResourceAttribute(name) => {
-                self.fill_resources(field, &mut out, |content| attribute(content, 0, 0x0a, name.as_bytes()))
+                self.fill_resources(field, &mut out, |content| attribute(content, 0, 0x0a, false, name.as_bytes()))
             }
             Field::ScopeAttribute(name) => {
-                self.fill_scopes(field, &mut out, |content| attribute(content, 0, 0x1a, name.as_bytes()))
+                self.fill_scopes(field, &mut out, |content| attribute(content, 0, 0x1a, false, name.as_bytes()))
             }
             Field::ScopeName => self.fill_scopes(field, &mut out, |content| text(content, 1)),
             Field::ScopeVersion => self.fill_scopes(field, &mut out, |content| text(content, 2)),
@@ -229,15 +229,12 @@ fn merged<'a>(source: &'a [u8], fields: Reader<'_>, number: u32) -> Cow<'a, [u8]
 /// The value of the first attribute of this name. `message` ends where the message does, its first attribute is
 /// at or behind `from`, and attributes have the one-byte key `tag` in it.
 #[inline]
-fn attribute<'a>(message: &'a [u8], from: usize, tag: u8, name: &[u8]) -> Value<'a> {
-    let reader = Reader::new(message, from, message.len());
-    for item in reader.filter(|item| item.key == u32::from(tag)) {
-        let pair = KeyValue::new(&message[item.start..item.end]);
-        if pair.key == name {
-            return pair.value();
-        }
-    }
-    Value::Absent
+fn attribute<'a>(message: &'a [u8], from: usize, tag: u8, is_regular: bool, name: &[u8]) -> Value<'a> {
+    Reader::new(message, from, message.len())
+        .filter(|item| item.key == u32::from(tag))
+        .map(|item| &message[item.start..item.end])
+        .find(|pair| KeyValue::key(pair, is_regular) == name)
+        .map_or(Value::Absent, |pair| KeyValue::new(pair).value())
 }
 
 /// The last string field of this number.

@@ -137,13 +137,12 @@ impl<'a> Edits<'a> {
 
     /// The change of `row` that takes the place of `item` of a message in `source`, if there is one.
     #[inline]
-    fn replacing(&self, source: &[u8], item: Item, row: u32) -> Option<usize> {
+    fn replacing(&self, source: &[u8], item: Item, is_regular: bool, row: u32) -> Option<usize> {
         let number = item.number();
         if number == self.attributes {
-            let pair = KeyValue::new(&source[item.start..item.end]);
+            let key = KeyValue::key(&source[item.start..item.end], is_regular);
             return self.changes.iter().position(|changes| {
-                changes.cells[row as usize] != 0
-                    && changes.field.attribute().is_some_and(|name| name.as_bytes() == pair.key)
+                changes.cells[row as usize] != 0 && changes.field.attribute().is_some_and(|name| name.as_bytes() == key)
             });
         }
         self.changes
@@ -367,15 +366,23 @@ impl<'a> Encoder<'a> {
     fn rewrite(&mut self, level: Level, row: u32, source: Source, pieces: impl Iterator<Item = Range<usize>>) {
         let batch = self.batch;
         let bytes = if source == Source::Received { &batch.bytes[..] } else { &batch.replaced };
+        // Resources and scopes are few and may be of any shape.
+        let is_regular = level == Level::Record && batch.row(row).is_regular;
         self.edits(level).placed.fill(false);
         for piece in pieces {
+            let mut copied = piece.start;
             for item in Reader::new(bytes, piece.start, piece.end) {
-                match self.edits(level).replacing(bytes, item, row) {
-                    None => self.push(source, item.frame, item.end),
-                    Some(change) if item.number() == self.edits(level).attributes => self.place(level, change, row),
-                    Some(_) => {}
+                let edits = self.edits(level);
+                if let Some(change) = edits.replacing(bytes, item, is_regular, row) {
+                    let is_attribute = item.number() == edits.attributes;
+                    self.push(source, copied, item.frame);
+                    copied = item.end;
+                    if is_attribute {
+                        self.place(level, change, row);
+                    }
                 }
             }
+            self.push(source, copied, piece.end);
         }
         for change in 0..self.edits(level).changes.len() {
             self.place(level, change, row);

@@ -92,7 +92,7 @@ impl<'a> Value<'a> {
 
 /// A `KeyValue`.
 pub(super) struct KeyValue<'a> {
-    pub(super) key: &'a [u8],
+    key: &'a [u8],
     /// The content of its `AnyValue`.
     value: Cow<'a, [u8]>,
 }
@@ -131,6 +131,15 @@ impl<'a> KeyValue<'a> {
             }
         }
         pair
+    }
+
+    /// The key of the content of a checked `KeyValue`, quicker where it `is_regular`: a key, then a value.
+    #[inline]
+    pub(super) fn key(content: &'a [u8], is_regular: bool) -> &'a [u8] {
+        match content {
+            [_, length @ ..0x80, rest @ ..] if is_regular => rest.get(..usize::from(*length)).unwrap_or(rest),
+            _ => Self::new(content).key,
+        }
     }
 
     pub(super) fn value(self) -> Value<'a> {
