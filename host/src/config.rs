@@ -284,7 +284,8 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut found = Diagnostics::default();
         let root = yaml::read(&source, env, &mut found);
-        if !found.has_errors() && root.as_ref().is_none_or(yaml::Node::is_null) {
+        let root = root.filter(|root| !root.is_null());
+        if root.is_none() && !found.has_errors() {
             found.push(Diagnostic::file(path, "the configuration is empty"));
         }
         let mut reader = Reader {
@@ -341,6 +342,10 @@ impl Reader {
         let processors = self.processors(&config);
         let exporters = self.exporters(&config);
         let extensions = self.extensions(&config);
+        if !config.has("service") {
+            let error = Diagnostic::file(&self.source.path, "`service` is missing");
+            return self.report(error.help("`service` is what says which components are used"));
+        }
         let service = self.section(&config, "service", &SERVICE)?;
         let defined = Defined {
             receivers: &receivers,

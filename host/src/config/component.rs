@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::diagnostic::{Diagnostic, Span, Spanned};
-use super::read::{Fields, Keys, Reader};
+use super::read::{Fields, Keys, Reader, list};
 use super::yaml::Node;
 
 /// The components of one section, by their whole name.
@@ -32,7 +32,7 @@ impl Reader {
         mut read: impl FnMut(&mut Self, &str, Span, &Node) -> Option<T>,
     ) -> Components<T> {
         let entries = match config.get(key) {
-            Some(node) => self.entries(node, config.span(key)).unwrap_or_default(),
+            Some(node) => self.entries(node).unwrap_or_default(),
             None => Vec::new(),
         };
         let mut components = BTreeMap::new();
@@ -62,6 +62,10 @@ impl Reader {
             Some((of, rest)) => (of, Some(rest)),
             None => (name.value.as_str(), None),
         };
+        if of.is_empty() {
+            let error = self.error(name.span, "a component's name begins with its type");
+            return Err(error.help(format!("types in {} are {}", types.of, list(types.known))));
+        }
         if !types.known.contains(&of) {
             // The caret goes under the type, unless quotes stand before it.
             let quoted = !self.source.slice(name.span).starts_with(of);

@@ -1,8 +1,10 @@
-//! Where a listener listens: `host:port`.
+//! Where a listener listens, `host:port`, and where an exporter sends.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
+
+use http::Uri;
 
 /// An address to listen on. [`std::net::TcpListener::bind`] takes a reference to it.
 ///
@@ -38,7 +40,7 @@ impl FromStr for ListenEndpoint {
     fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
         let refuse = |reason: &str| Err(InvalidEndpoint(reason.to_owned()));
         if text.contains("://") {
-            return refuse("there is no scheme here");
+            return refuse("a scheme has no place here");
         }
         let Some((host, port)) = text
             .rsplit_once(':')
@@ -69,6 +71,38 @@ impl FromStr for ListenEndpoint {
             port,
         })
     }
+}
+
+/// Where an exporter sends: `http://host:port`, or `host:port` where `insecure` says that no TLS is meant, as in
+/// the Collector.
+pub(super) fn destination(text: &str, insecure: bool) -> Result<Uri, InvalidEndpoint> {
+    let refuse = |reason: &str| Err(InvalidEndpoint(reason.to_owned()));
+    let address = match text.split_once("://") {
+        Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
+        Some(("https", _)) => return refuse("TLS is not supported yet"),
+        Some((scheme, _)) => return refuse(&format!("the scheme `{scheme}` is not supported")),
+        None if insecure => text,
+        None => return refuse("without a scheme it means TLS, which is not supported yet"),
+    };
+    if let Some(at) = address.find(['/', '?', '#']) {
+        return refuse(&format!("gRPC has no use for `{}`", &address[at..]));
+    }
+    if address.contains('@') {
+        return refuse("who sends is told by `headers`, not by the address");
+    }
+    let endpoint: ListenEndpoint = address.parse()?;
+    if address.starts_with(':') {
+        return refuse("the host is missing");
+    }
+    if endpoint.port == 0 {
+        return refuse("nothing listens on port 0");
+    }
+    let uri = Uri::builder()
+        .scheme("http")
+        .authority(endpoint.to_string())
+        .path_and_query("/");
+    uri.build()
+        .map_err(|error| InvalidEndpoint(error.to_string()))
 }
 
 /// Whether `host` is an IPv4 address or may be a name: labels of letters, digits, `-` and `_`. A name that ends in a

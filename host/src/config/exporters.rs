@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::component::Components;
 use super::diagnostic::{Diagnostic, Span, Spanned};
-use super::endpoint::ListenEndpoint;
+use super::endpoint::destination;
 use super::read::{Fields, Foreign, Keys, Read, Reader};
 use super::yaml::Node;
 use super::{Compression, DebugExporter, Exporter, FileExporter, OtlpGrpcExporter, Verbosity};
@@ -62,10 +62,12 @@ const TLS: Keys = Keys {
     ],
 };
 
-const NO_TLS: &str = "TLS is not supported yet";
-
 const fn no_tls(key: &'static str) -> Foreign {
-    (key, NO_TLS, "write `tls: { insecure: true }`")
+    (
+        key,
+        "TLS is not supported yet",
+        "write `tls: { insecure: true }`",
+    )
 }
 
 const FILE: Keys = Keys {
@@ -159,53 +161,15 @@ impl Reader {
         })
     }
 
-    /// Where to send. Without a scheme, `insecure` must say that no TLS is meant, as in the Collector.
+    /// Where to send.
     fn destination(&self, node: &Node, insecure: bool) -> Read<Spanned<Uri>> {
-        let help = "write `http://host:port`, such as `http://collector:4317`";
         let text = self.string(node)?;
-        let refuse = |message: String| self.error(node.span, message).help(help);
-        let address = match text.split_once("://") {
-            Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
-            Some(("https", _)) => return Err(refuse(NO_TLS.to_owned())),
-            Some((scheme, _)) => {
-                return Err(refuse(format!("the scheme `{scheme}` is not supported")));
-            }
-            None if insecure => text,
-            None => {
-                let error =
-                    refuse(NO_TLS.to_owned()).note("as in the Collector, no scheme means TLS");
-                return Err(error.help("or set `tls: { insecure: true }`"));
-            }
-        };
-        if let Some(at) = address.find(['/', '?', '#', '@']) {
-            let extra = &address[at..];
-            return Err(refuse(format!(
-                "`{text}` is no destination: gRPC has no use for `{extra}`"
-            )));
-        }
-        let ListenEndpoint { host, port } = address
-            .parse()
-            .map_err(|error| refuse(format!("`{text}` is no destination: {error}")))?;
-        if port == 0 || address.starts_with(':') {
-            let missing = if port == 0 {
-                "nothing listens on port 0"
-            } else {
-                "the host is missing"
-            };
-            return Err(refuse(format!("`{text}` is no destination: {missing}")));
-        }
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host
-        };
-        let uri = Uri::builder()
-            .scheme("http")
-            .authority(format!("{host}:{port}"))
-            .path_and_query("/")
-            .build()
-            .map_err(|error| refuse(format!("`{text}` is no destination: {error}")))?;
-        Ok(Spanned::new(uri, node.span))
+        let uri = destination(text, insecure).map_err(|error| {
+            let message = format!("`{text}` is no destination: {error}");
+            let help = "write `http://HOST:PORT`, or `HOST:PORT` with `tls: { insecure: true }`";
+            self.error(node.span, message).help(help)
+        });
+        Ok(Spanned::new(uri?, node.span))
     }
 
     /// Headers as gRPC metadata. Their values may be secrets, so no message shows one.
@@ -214,17 +178,17 @@ impl Reader {
         let Some(node) = otlp.get("headers") else {
             return Some(headers);
         };
-        for (key, value) in self.entries(node, otlp.span("headers"))? {
-            match self.header(key, value) {
-                Ok((name, _)) if headers.contains_key(&name) => {
+        for (key, value) in self.entries(node)? {
+            match self.value(value, |reader, value| reader.header(key, value)) {
+                Some((name, _)) if headers.contains_key(&name) => {
                     let help = "upper and lower case are the same in a header's name";
                     let error = self.error(key.span, format!("duplicate header `{name}`"));
                     self.found.push(error.help(help));
                 }
-                Ok((name, value)) => {
+                Some((name, value)) => {
                     headers.insert(name, value);
                 }
-                Err(error) => self.found.push(error),
+                None => {}
             }
         }
         Some(headers)
@@ -246,7 +210,7 @@ impl Reader {
         let mut text = HeaderValue::from_str(self.string(value)?).map_err(|_| {
             self.error(
                 value.span,
-                "a header's value has visible ASCII characters and spaces only",
+                "a header's value may have only visible ASCII characters and spaces",
             )
         })?;
         text.set_sensitive(true);

@@ -66,7 +66,7 @@ impl Reader {
         };
         let span = service.span("pipelines");
         let entries = match service.get("pipelines") {
-            Some(node) => self.entries(node, span),
+            Some(node) => self.entries(node),
             None => Some(Vec::new()),
         };
         let Some(entries) = entries else {
@@ -126,7 +126,7 @@ impl Reader {
         let Some(node) = logs.get("routes") else {
             return Some(routes);
         };
-        for (name, node) in self.entries(node, logs.span("routes"))? {
+        for (name, node) in self.entries(node)? {
             if !is_name(name) {
                 let error = self.error(name.span, format!("`{}` is no name", name.value));
                 self.found

@@ -113,8 +113,9 @@ impl Reader {
         let text = self.string(node)?;
         if text == "drop" || text.starts_with("route:") {
             let message = format!("`{text}` is not supported yet");
-            let help = "allowed are `reject`, `pass`";
-            return Err(self.error(node.span, message).help(help));
+            return Err(self
+                .error(node.span, message)
+                .help("allowed are `reject`, `pass`"));
         }
         self.choice(node, ON_FAILURE)
     }
@@ -125,9 +126,10 @@ impl Reader {
         let Some(node) = wasm.get("settings") else {
             return Some(Spanned::new(Map::new(), span));
         };
-        let Value::Map(entries) = &node.value else {
-            return self.report(self.mismatch(node, "a map"));
-        };
+        let entries = self.value(node, |reader, node| match &node.value {
+            Value::Map(entries) => Ok(entries),
+            _ => Err(reader.mismatch(node, "a map")),
+        })?;
         let mut errors = Vec::new();
         let settings = self.object(entries, &mut errors);
         self.found.extend(errors);

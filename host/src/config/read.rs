@@ -74,7 +74,7 @@ impl Reader {
         span: Span,
         keys: &Keys,
     ) -> Option<Fields<'n>> {
-        let mut entries = self.entries(node, span)?;
+        let mut entries = self.entries(node)?;
         let written = entries.len();
         entries.retain(|(key, _)| {
             let known = keys.known.contains(&key.as_str());
@@ -109,27 +109,19 @@ impl Reader {
         }
     }
 
-    /// The keys and values of the map `node`, which is named at `span`. Nothing at all is a map without keys.
+    /// The keys and values of the map `node`. Nothing at all is a map without keys.
     pub(super) fn entries<'n>(
         &mut self,
         node: &'n Node,
-        span: Span,
     ) -> Option<Vec<(&'n Spanned<String>, &'n Node)>> {
-        match &node.value {
-            Value::Map(entries) => Some(
-                entries
-                    .iter()
-                    .map(|entry| (&entry.key, &entry.value))
-                    .collect(),
-            ),
-            _ if node.is_null() => Some(Vec::new()),
-            _ => {
-                // An empty text can't be underlined.
-                let empty = node.span.start == node.span.end;
-                let message = format!("expected a map, found {}", node.name());
-                self.report(self.error(if empty { span } else { node.span }, message))
-            }
-        }
+        self.value(node, |reader, node| match &node.value {
+            Value::Map(entries) => Ok(entries
+                .iter()
+                .map(|entry| (&entry.key, &entry.value))
+                .collect()),
+            _ if node.is_null() => Ok(Vec::new()),
+            _ => Err(reader.mismatch(node, "a map")),
+        })
     }
 
     /// What `read` makes of the value of `key`, or `default` where it is left out.
@@ -141,7 +133,7 @@ impl Reader {
         read: impl FnOnce(&Self, &'n Node) -> Read<T>,
     ) -> Option<T> {
         match fields.get(key) {
-            Some(node) => read(self, node).map_or_else(|error| self.report(error), Some),
+            Some(node) => self.value(node, read),
             None => Some(default),
         }
     }
@@ -158,7 +150,21 @@ impl Reader {
             let error = self.error(fields.span(key), format!("`{key}` is missing"));
             return self.report(error.help(format!("`{key}` is {what}")));
         };
-        read(self, node).map_or_else(|error| self.report(error), Some)
+        self.value(node, read)
+    }
+
+    /// What `read` makes of `node`.
+    pub(super) fn value<'n, T>(
+        &mut self,
+        node: &'n Node,
+        read: impl FnOnce(&Self, &'n Node) -> Read<T>,
+    ) -> Option<T> {
+        match read(self, node) {
+            Ok(value) => Some(value),
+            // What could not be expanded is reported already.
+            Err(_) if node.is_unresolved() => None,
+            Err(error) => self.report(error),
+        }
     }
 
     /// The names in the list `node`, which must be keys of `defined`, each one once.
@@ -168,18 +174,15 @@ impl Reader {
         section: &str,
         defined: &BTreeMap<String, T>,
     ) -> Option<Vec<Spanned<String>>> {
-        let list = match self.list(node) {
-            Ok(list) => list,
-            Err(error) => return self.report(error),
-        };
+        let list = self.value(node, Self::list)?;
         let mut names: Vec<Spanned<String>> = Vec::new();
         for node in list {
-            match self.name(node, section, defined) {
-                Ok(name) if names.iter().any(|other| other.value == name) => {
+            match self.value(node, |reader, node| reader.name(node, section, defined)) {
+                Some(name) if names.iter().any(|other| other.value == name) => {
                     self.report::<()>(self.error(node.span, format!("`{name}` stands here twice")));
                 }
-                Ok(name) => names.push(Spanned::new(name.to_owned(), node.span)),
-                Err(error) => self.found.push(error),
+                Some(name) => names.push(Spanned::new(name.to_owned(), node.span)),
+                None => {}
             }
         }
         Some(names)
@@ -219,9 +222,11 @@ impl Reader {
 
     /// An integer in `range`, whose ends `why` explains.
     pub(super) fn integer(&self, node: &Node, range: RangeInclusive<u32>, why: &str) -> Read<u32> {
-        let number = match node.value.scalar().map(Scalar::typed) {
-            Some(Typed::Number(number)) if !number.is_f64() => number,
-            _ => return Err(self.mismatch(node, "an integer")),
+        let (low, high) = (range.start(), range.end());
+        let wanted = format!("an integer from {low} to {high}");
+        let (text, number) = match node.value.scalar().map(|scalar| (scalar, scalar.typed())) {
+            Some((scalar, Typed::Number(number))) => (scalar.text.trim(), number),
+            _ => return Err(self.mismatch(node, &wanted)),
         };
         let integer = number
             .as_u64()
@@ -229,9 +234,8 @@ impl Reader {
         integer
             .filter(|integer| range.contains(integer))
             .ok_or_else(|| {
-                let (low, high) = (range.start(), range.end());
-                let message = format!("expected an integer from {low} to {high}, found {number}");
-                self.error(node.span, message).help(why)
+                self.error(node.span, format!("expected {wanted}, found {text}"))
+                    .help(why)
             })
     }
 
@@ -248,10 +252,12 @@ impl Reader {
         })
     }
 
-    /// One of several words.
+    /// One of several words, in whatever case.
     pub(super) fn choice<T: Copy>(&self, node: &Node, choices: &[(&'static str, T)]) -> Read<T> {
         let text = self.string(node)?;
-        let choice = choices.iter().find(|(word, _)| *word == text);
+        let choice = choices
+            .iter()
+            .find(|(word, _)| word.eq_ignore_ascii_case(text));
         choice.map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
             self.error(node.span, format!("`{text}` is not allowed here"))
@@ -327,10 +333,22 @@ impl Reader {
 
     /// That `node` is something else than `wanted`.
     pub(super) fn mismatch(&self, node: &Node, wanted: &str) -> Diagnostic {
-        self.error(
+        let error = self.error(
             node.span,
             format!("expected {wanted}, found {}", node.name()),
-        )
+        );
+        let Some(scalar) = node.value.scalar() else {
+            return error;
+        };
+        let plain = Scalar {
+            style: Style::Plain,
+            ..scalar.clone()
+        };
+        let quoted = scalar.style == Style::Text && plain.typed() != Typed::String;
+        if quoted && !scalar.text.is_empty() {
+            return error.help("without quotes it is another type");
+        }
+        error
     }
 
     /// An error at `span`.
@@ -341,8 +359,8 @@ impl Reader {
 
 /// The one of `words` that `word` was most likely meant to be.
 pub(super) fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
-    // A third of the letters wrong is a slip; more is another word.
-    let limit = (word.chars().count() / 3).max(1);
+    // A third of the letters wrong, or three, is a slip; more is another word.
+    let limit = (word.chars().count() / 3).clamp(1, 3);
     let word = word.to_lowercase();
     let distances = words.iter().map(|other| {
         (
@@ -363,7 +381,7 @@ fn allowed(words: &[&str]) -> String {
 }
 
 /// The words in backquotes.
-fn list(words: &[&str]) -> String {
+pub(super) fn list(words: &[&str]) -> String {
     let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     words.join(", ")
 }

@@ -69,7 +69,7 @@ impl Reader {
         let grpc = self.section(&protocols, "grpc", &GRPC)?;
         let default = Spanned::new(ListenEndpoint::loopback(PORT), grpc.span);
         let endpoint = self.field(&grpc, "endpoint", default, Self::listen);
-        let why = "a larger message is no valid protobuf";
+        let why = "protobuf messages end at 2 GiB";
         let size = self.field(
             &grpc,
             "max_recv_msg_size_mib",

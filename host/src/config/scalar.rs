@@ -20,6 +20,8 @@ pub(super) enum Style {
     Text,
     /// A reference to the environment and nothing else: the text decides, but where a string is wanted it is one.
     Expanded,
+    /// A reference that can't be resolved, which is reported already: whatever is wanted, this is not it.
+    Unresolved,
 }
 
 /// What a scalar stands for.
@@ -36,7 +38,7 @@ pub(super) enum Typed {
 impl Scalar {
     /// The type of the text by the core schema (YAML 1.2.2, section 10.3.2).
     pub(super) fn typed(&self) -> Typed {
-        if self.style == Style::Text {
+        if matches!(self.style, Style::Text | Style::Unresolved) {
             return Typed::String;
         }
         match self.text.trim() {
@@ -55,7 +57,7 @@ impl Typed {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "a boolean",
-            Self::Number(number) if number.is_f64() => "a fraction",
+            Self::Number(number) if number.is_f64() => "a number",
             Self::Number(_) => "an integer",
             Self::NotFinite => "a number that is not finite",
             Self::String => "a string",
@@ -99,13 +101,13 @@ fn number(text: &str) -> Typed {
 /// Why a text is no duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DurationError {
-    #[error("a duration needs units")]
+    #[error("its unit is missing")]
     NoUnit,
-    #[error("this is no duration")]
+    #[error("expected numbers with units")]
     Syntax,
-    #[error("a duration can't be negative")]
+    #[error("it is negative")]
     Negative,
-    #[error("a duration can't be longer than 292 years")]
+    #[error("it is longer than 292 years")]
     TooLong,
 }
 
@@ -190,7 +192,7 @@ mod tests {
         check("3µs4μs5ns", Ok(7_005));
         check("0", Ok(0));
         check("0s", Ok(0));
-        check("0.1234567890123456789h", Ok(444_444_444_044));
+        check("0.1234567890123456789h", Ok(444_444_440_444));
         check("9223372036854775807ns", Ok(i64::MAX as u64));
         check("9223372036854775808ns", Err(DurationError::TooLong));
         check("99999999999999999999h", Err(DurationError::TooLong));

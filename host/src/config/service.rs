@@ -56,10 +56,6 @@ const LEVEL: &[(&str, Level)] = &[
     ("info", Level::INFO),
     ("warn", Level::WARN),
     ("error", Level::ERROR),
-    ("DEBUG", Level::DEBUG),
-    ("INFO", Level::INFO),
-    ("WARN", Level::WARN),
-    ("ERROR", Level::ERROR),
 ];
 
 /// The Collector's default is console, too.

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Tag};
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span as Position, Tag};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Source, Span, Spanned};
 use super::expand::expand;
@@ -58,14 +58,15 @@ pub(super) fn read(source: &Arc<Source>, env: Env<'_>, found: &mut Diagnostics) 
     };
     let mut documents = 0;
     for event in Parser::new_from_str(&source.text) {
-        let (event, span) = match event {
-            Ok((event, span)) => (event, builder.span(span.start, span.end)),
+        let (event, at) = match event {
+            Ok(event) => event,
             Err(error) => {
                 builder.syntax_error(*error.marker(), error.kind());
                 return None;
             }
         };
         if matches!(event, Event::DocumentStart(..)) {
+            let span = builder.span(at.start, at.end);
             documents += 1;
             if documents > 1 {
                 let second = Diagnostic::error(source, span, "a second document in one file");
@@ -75,7 +76,7 @@ pub(super) fn read(source: &Arc<Source>, env: Env<'_>, found: &mut Diagnostics) 
                 return None;
             }
         }
-        builder.event(event, span)?;
+        builder.event(event, at)?;
     }
     builder.root
 }
@@ -129,10 +130,11 @@ enum Key {
 
 impl Builder<'_> {
     /// Takes one event in. Nothing is returned where reading on makes no sense.
-    fn event(&mut self, event: Event<'_>, span: Span) -> Option<()> {
+    fn event(&mut self, event: Event<'_>, at: Position) -> Option<()> {
+        let span = self.span(at.start, at.end);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let style = self.style(style, tag.as_deref(), span);
+                let style = self.style(style, tag.as_deref(), at);
                 let scalar = Scalar {
                     text: text.into_owned(),
                     style,
@@ -151,11 +153,11 @@ impl Builder<'_> {
                 );
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.tag(tag.as_deref(), span);
+                self.tag(tag.as_deref(), at);
                 self.open(Collection::List(Vec::new()), anchor, span)?;
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.tag(tag.as_deref(), span);
+                self.tag(tag.as_deref(), at);
                 self.open(Collection::Map(MapBuilder::default()), anchor, span)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -288,25 +290,32 @@ impl Builder<'_> {
             Ok(expanded) => return expanded,
             Err(errors) => errors,
         };
+        // The caret goes under the reference itself, unless escapes make it look different in the file.
+        let mut rest = span;
         for error in errors {
-            // The caret goes under the reference itself, unless an escape makes it look different in the file.
-            let within = self
-                .source
-                .slice(span)
-                .find(&error.reference)
-                .map_or(span, |at| Span {
-                    start: span.start + at,
-                    end: span.start + at + error.reference.len(),
-                });
-            self.found
-                .push(Diagnostic::error(self.source, within, error.message).help(error.help));
+            let within = match self.source.slice(rest).find(&error.reference) {
+                Some(at) => {
+                    let start = rest.start + at;
+                    rest.start = start + error.reference.len();
+                    Span {
+                        start,
+                        end: rest.start,
+                    }
+                }
+                None => span,
+            };
+            let error = Diagnostic::error(self.source, within, error.message).help(error.help);
+            self.found.push(error);
         }
-        scalar
+        Scalar {
+            style: Style::Unresolved,
+            ..scalar
+        }
     }
 
     /// How a scalar came to its text. YAML's own tags say the same as quotes and their absence do.
-    fn style(&mut self, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Style {
-        self.tag(tag, span);
+    fn style(&mut self, style: ScalarStyle, tag: Option<&Tag>, at: Position) -> Style {
+        self.tag(tag, at);
         match tag.map(|tag| tag.core_suffix().unwrap_or("str")) {
             Some("str") => Style::Text,
             Some(_) => Style::Plain,
@@ -316,35 +325,50 @@ impl Builder<'_> {
     }
 
     /// Refuses tags that aren't YAML's own.
-    fn tag(&mut self, tag: Option<&Tag>, span: Span) {
+    fn tag(&mut self, tag: Option<&Tag>, at: Position) {
         let Some(tag) = tag else { return };
         let known = ["str", "int", "float", "bool", "null", "map", "seq"];
         if !tag
             .core_suffix()
             .is_some_and(|suffix| known.contains(&suffix))
         {
-            self.error(
-                span,
-                format!("the tag `{}` has no meaning here", tag.original()),
-            );
+            let at = at.tag_span().unwrap_or(at);
+            let span = self.span(at.start, at.end);
+            let message = format!("the tag `{}` has no meaning here", tag.original());
+            self.error(span, message);
         }
     }
 
     fn syntax_error(&mut self, marker: Marker, kind: &ErrorKind) {
         let span = self.span(marker, marker);
-        let line = self.source.line_of(span.start);
         let mut error = Diagnostic::error(self.source, span, format!("this is not YAML: {kind}"));
-        if matches!(
-            kind,
-            ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation
-        ) {
-            error = error.help("indent with spaces: YAML forbids tabs there");
-        } else if line.contains("${") {
-            error = error.help(
-                "inside `{...}` and `[...]`, a value with `${...}` needs quotes: \"${env:NAME}\"",
-            );
+        if let Some(open) = self.stack.last().map(|open| open.start)
+            && let bracket @ ("{" | "[") = self.source.slice(Span {
+                end: open.start + 1,
+                ..open
+            })
+        {
+            let (line, column) = self.source.position(open.start);
+            error = error.note(format!(
+                "line {line}, column {column} has an open `{bracket}`"
+            ));
         }
-        self.found.push(error);
+        let help = match kind {
+            ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => {
+                "indent with spaces: YAML forbids tabs there"
+            }
+            _ if self.source.line_of(span.start).contains("${") => {
+                "inside of `{...}` and `[...]` a reference needs quotes: \"${env:NAME}\""
+            }
+            ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation => {
+                "the keys of a map begin in one column: check the spaces before them"
+            }
+            ErrorKind::MappingValueNotAllowed => {
+                "is a `:` missing on the line before? A value with `: ` in it needs quotes"
+            }
+            _ => return self.found.push(error),
+        };
+        self.found.push(error.help(help));
     }
 
     fn error(&mut self, span: Span, message: impl Into<String>) {
@@ -414,6 +438,11 @@ impl Value {
 }
 
 impl Node {
+    /// Whether this is a value that could not be expanded, which is reported already.
+    pub(super) fn is_unresolved(&self) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.style == Style::Unresolved)
+    }
+
     /// Whether this is `[]`.
     pub(super) fn is_empty_list(&self) -> bool {
         matches!(&self.value, Value::List(list) if list.is_empty())
