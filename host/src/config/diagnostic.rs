@@ -75,7 +75,10 @@ impl Source {
     #[must_use]
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let (line, range) = self.line(offset);
-        let before = self.text.get(range.start..offset.min(range.end)).unwrap_or_default();
+        let before = self
+            .text
+            .get(range.start..offset.min(range.end))
+            .unwrap_or_default();
         (line, before.chars().count() + 1)
     }
 
@@ -85,15 +88,31 @@ impl Source {
         self.text.get(span.start..span.end).unwrap_or_default()
     }
 
+    /// The text of the line that holds the byte at `offset`.
+    pub(super) fn line_of(&self, offset: usize) -> &str {
+        &self.text[self.line(offset).1]
+    }
+
     /// The one-based number and the bytes, without its end, of the line that holds the byte at `offset`.
     fn line(&self, offset: usize) -> (usize, Range<usize>) {
         let offset = offset.min(self.text.len());
         let before = &self.text.as_bytes()[..offset];
         let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let start = before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |newline| newline + 1);
         let rest = &self.text.as_bytes()[offset..];
-        let end = offset + rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-        let end = if end > start && self.text.as_bytes()[end - 1] == b'\r' { end - 1 } else { end };
+        let end = offset
+            + rest
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .unwrap_or(rest.len());
+        let end = if end > start && self.text.as_bytes()[end - 1] == b'\r' {
+            end - 1
+        } else {
+            end
+        };
         (number, start..end)
     }
 }
@@ -129,7 +148,10 @@ impl Diagnostic {
     /// Something about the file itself.
     #[must_use]
     pub fn file(path: &Path, message: impl Into<String>) -> Self {
-        let source = Source { path: path.to_owned(), text: String::new() };
+        let source = Source {
+            path: path.to_owned(),
+            text: String::new(),
+        };
         Self::new(&Arc::new(source), Level::Error, None, message.into())
     }
 
@@ -138,6 +160,14 @@ impl Diagnostic {
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
+    }
+
+    /// Asks beside the caret whether `near` was meant.
+    pub(super) fn suggest(self, near: Option<&str>) -> Self {
+        match near {
+            Some(near) => self.label(format!("did you mean `{near}`?")),
+            None => self,
+        }
     }
 
     /// Adds what else happened, or why.
@@ -173,7 +203,14 @@ impl Diagnostic {
     }
 
     fn new(source: &Arc<Source>, level: Level, span: Option<Span>, message: String) -> Self {
-        Self { source: Arc::clone(source), level, span, message, label: None, notes: Vec::new() }
+        Self {
+            source: Arc::clone(source),
+            level,
+            span,
+            message,
+            label: None,
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -191,14 +228,22 @@ impl fmt::Display for Diagnostic {
                 let (number, line) = self.source.line(span.start);
                 let start = span.start.clamp(line.start, line.end) - line.start;
                 let end = span.end.clamp(line.start + start, line.end) - line.start;
-                let caret = AnnotationKind::Primary.span(start..end).label(self.label.as_deref());
-                let snippet = Snippet::source(&self.source.text[line]).line_start(number).path(path.as_ref());
+                let caret = AnnotationKind::Primary
+                    .span(start..end)
+                    .label(self.label.as_deref());
+                let snippet = Snippet::source(&self.source.text[line])
+                    .line_start(number)
+                    .path(path.as_ref());
                 group.element(snippet.annotation(caret))
             }
             None => group.element(Origin::path(path.as_ref())),
         };
         for (note, text) in &self.notes {
-            let level = if *note == Note::Help { Title::HELP } else { Title::NOTE };
+            let level = if *note == Note::Help {
+                Title::HELP
+            } else {
+                Title::NOTE
+            };
             group = group.element(level.message(text.as_str()));
         }
         f.write_str(&Renderer::plain().render(&[group]))
@@ -220,7 +265,9 @@ impl Diagnostics {
     /// Whether the configuration can't be used.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(|diagnostic| diagnostic.level == Level::Error)
+        self.0
+            .iter()
+            .any(|diagnostic| diagnostic.level == Level::Error)
     }
 
     /// One after the other.
@@ -228,13 +275,17 @@ impl Diagnostics {
         self.0.iter()
     }
 
-    /// `value` and the warnings, if no error is among these.
-    ///
-    /// # Errors
-    /// All of them, if an error is.
-    pub fn finish<T>(mut self, value: T) -> Result<(T, Self), Self> {
+    /// `value` and the warnings if nothing worse is found, or else the errors alone: one mistake in a pipeline
+    /// would make everything else look unused.
+    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<(T, Self), Self> {
         self.0.sort_by_key(|diagnostic| diagnostic.span);
-        if self.has_errors() { Err(self) } else { Ok((value, self)) }
+        match value {
+            Some(value) if !self.has_errors() => Ok((value, self)),
+            _ => {
+                self.0.retain(|diagnostic| diagnostic.level == Level::Error);
+                Err(self)
+            }
+        }
     }
 }
 
@@ -276,7 +327,11 @@ impl fmt::Display for Diagnostics {
         let Some(first) = self.0.first() else {
             return Ok(());
         };
-        let errors = self.0.iter().filter(|diagnostic| diagnostic.level == Level::Error).count();
+        let errors = self
+            .0
+            .iter()
+            .filter(|diagnostic| diagnostic.level == Level::Error)
+            .count();
         let path = first.source.path.display();
         match (errors, self.0.len() - errors) {
             (0, 1) => write!(f, "{path}: 1 warning"),
@@ -284,7 +339,11 @@ impl fmt::Display for Diagnostics {
             (1, _) => write!(f, "{path}: 1 error"),
             (errors, _) => write!(f, "{path}: {errors} errors"),
         }?;
-        if self.0.len() > SHOWN { write!(f, ", of which the first {SHOWN} are shown") } else { Ok(()) }
+        if self.0.len() > SHOWN {
+            write!(f, ", of which the first {SHOWN} are shown")
+        } else {
+            Ok(())
+        }
     }
 }
 
