@@ -15,3 +15,9 @@
 //! | [`telemetry`] | what Sluicegate says of itself |
 
 pub mod batch;
+mod codec;
+pub mod export;
+pub mod json;
+pub mod receive;
+pub mod status;
+pub mod telemetry;
