@@ -16,6 +16,7 @@
 
 pub mod batch;
 mod codec;
+pub mod config;
 pub mod export;
 pub mod json;
 pub mod receive;
