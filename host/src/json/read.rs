@@ -195,7 +195,7 @@ fn hex(value: &Value) -> Result<Vec<u8>, Error> {
             .to_digit(16)
             .and_then(|digit| u8::try_from(digit).ok())
     };
-    let bytes = pairs
+    let bytes: Option<_> = pairs
         .iter()
         .map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?))
         .collect();
