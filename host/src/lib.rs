@@ -20,5 +20,7 @@ pub mod config;
 pub mod export;
 pub mod json;
 pub mod receive;
+pub mod send;
+pub mod serve;
 pub mod status;
 pub mod telemetry;
