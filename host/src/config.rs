@@ -6,6 +6,8 @@
 //! so that [`Config::diagnostic`] reports it in the same form. `docs/configuration.md` describes every key.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,11 +16,24 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 use serde_json::{Map, Value};
 
+mod component;
 mod diagnostic;
 mod endpoint;
+mod expand;
+mod exporters;
+mod pipelines;
+mod processors;
+mod read;
+mod receivers;
+mod scalar;
+mod service;
+mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Level, Source, Span, Spanned};
-pub use endpoint::ListenEndpoint;
+pub use endpoint::{InvalidEndpoint, ListenEndpoint};
+
+use pipelines::Defined;
+use read::{Keys, Reader};
 
 /// A checked configuration: what the pipelines and the service use, and nothing else.
 #[derive(Debug, Clone)]
@@ -210,6 +225,33 @@ pub struct HealthCheck {
     pub endpoint: Spanned<ListenEndpoint>,
 }
 
+const KEYS: Keys = Keys {
+    of: "the configuration",
+    known: &[
+        "receivers",
+        "processors",
+        "exporters",
+        "extensions",
+        "service",
+    ],
+    foreign: &[(
+        "connectors",
+        "Sluicegate has no connectors",
+        "records go elsewhere by `routes` of the `logs` pipeline",
+    )],
+};
+
+const SERVICE: Keys = Keys {
+    of: "`service`",
+    known: &["extensions", "pipelines", "telemetry"],
+    foreign: &[],
+};
+
+const MIB: usize = 1 << 20;
+
+/// What fits into a Kubernetes ConfigMap. Whatever is larger was not written as a configuration.
+const MAX_SIZE: usize = MIB;
+
 impl Config {
     /// Reads the file at `path`, with `${env:NAME}` taken from the process's environment. What comes with the
     /// configuration are warnings, such as of components that nothing uses.
@@ -217,9 +259,14 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with the file, or that it can't be read.
     pub fn load(path: &Path) -> Result<(Self, Diagnostics), Diagnostics> {
-        let text = std::fs::read(path).map_err(|error| {
-            Diagnostic::file(path, format!("the configuration can't be read: {error}"))
-        })?;
+        let mut text = Vec::new();
+        // One byte more tells a file that is too large, which may be without end.
+        File::open(path)
+            .and_then(|file| file.take(MAX_SIZE as u64 + 1).read_to_end(&mut text))
+            .map_err(|error| {
+                let message = format!("the configuration can't be read: {error}");
+                Diagnostic::file(path, message)
+            })?;
         Self::parse(text, path, &|name| std::env::var(name).ok())
     }
 
@@ -233,13 +280,131 @@ impl Config {
         path: &Path,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(Self, Diagnostics), Diagnostics> {
-        let _ = (text.as_ref(), path, env);
-        Err(Diagnostics::default())
+        let source = Arc::new(Source::read(text.as_ref(), path)?);
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let mut found = Diagnostics::default();
+        let root = yaml::read(&source, env, &mut found);
+        let root = root.filter(|root| !root.is_null());
+        if root.is_none() && !found.has_errors() {
+            found.push(Diagnostic::file(path, "the configuration is empty"));
+        }
+        let mut reader = Reader {
+            source,
+            folder,
+            found,
+        };
+        let config = root.and_then(|root| reader.config(&root));
+        reader.found.finish(config)
     }
 
     /// An error at `span`, for stages that find out later what is wrong with a value.
     #[must_use]
     pub fn diagnostic(&self, span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(&self.source, span, message)
+    }
+}
+
+impl Source {
+    /// The text of a file, if it can be one.
+    fn read(text: &[u8], path: &Path) -> Result<Self, Diagnostic> {
+        if text.len() > MAX_SIZE {
+            let error = Diagnostic::file(path, "the configuration is larger than 1 MiB");
+            return Err(error.help("is this the right file?"));
+        }
+        match std::str::from_utf8(text) {
+            Ok(text) => Ok(Self {
+                path: path.to_owned(),
+                text: text.to_owned(),
+            }),
+            Err(error) => {
+                let text = String::from_utf8_lossy(text).into_owned();
+                let source = Arc::new(Self {
+                    path: path.to_owned(),
+                    text,
+                });
+                let start = error.valid_up_to();
+                let span = Span {
+                    start,
+                    end: start + char::REPLACEMENT_CHARACTER.len_utf8(),
+                };
+                let error = Diagnostic::error(&source, span, "this is not UTF-8");
+                Err(error.help("save the file as UTF-8"))
+            }
+        }
+    }
+}
+
+impl Reader {
+    /// The whole configuration. What is wrong with it is in `found`.
+    fn config(&mut self, root: &yaml::Node) -> Option<Config> {
+        let config = self.fields(root, root.span, &KEYS)?;
+        let receivers = self.receivers(&config);
+        let processors = self.processors(&config);
+        let exporters = self.exporters(&config);
+        let extensions = self.extensions(&config);
+        if !config.has("service") {
+            let error = Diagnostic::file(&self.source.path, "`service` is missing");
+            return self.report(error.help("`service` is what says which components are used"));
+        }
+        let service = self.section(&config, "service", &SERVICE)?;
+        let defined = Defined {
+            receivers: &receivers,
+            processors: &processors,
+            exporters: &exporters,
+        };
+        let pipelines = self.pipelines(&service, &defined);
+        let telemetry = self.telemetry(&service);
+        let extension_names = self.extension_names(&service, &extensions);
+        let by = "`service.pipelines`";
+        let health_check = self
+            .used(
+                extensions,
+                &extension_names.iter().collect::<Vec<_>>(),
+                "`service.extensions`",
+            )
+            .into_values()
+            .next();
+        let config = Config {
+            receivers: self.used(receivers, &pipelines.receivers(), by),
+            processors: self.used(processors, &pipelines.processors(), by),
+            exporters: self.used(exporters, &pipelines.exporters(), by),
+            pipelines,
+            telemetry: telemetry?,
+            health_check,
+            source: Arc::clone(&self.source),
+        };
+        self.same_endpoint(&config);
+        Some(config)
+    }
+
+    /// Refuses two listeners on one port, as far as their texts show it.
+    fn same_endpoint(&mut self, config: &Config) {
+        let grpc = config
+            .receivers
+            .values()
+            .map(|receiver| &receiver.grpc.endpoint);
+        let health_check = config.health_check.iter().map(|check| &check.endpoint);
+        let mut listeners: Vec<&Spanned<ListenEndpoint>> = grpc
+            .chain(&config.telemetry.metrics)
+            .chain(health_check)
+            .collect();
+        listeners.sort_by_key(|listener| listener.span);
+        for (at, listener) in listeners.iter().enumerate() {
+            let taken = |other: &&&Spanned<ListenEndpoint>| other.value == listener.value;
+            if let Some(other) = listeners[..at]
+                .iter()
+                .find(taken)
+                .filter(|_| listener.port != 0)
+            {
+                let (line, _) = self.source.position(other.span.start);
+                let message = format!("`{}` is listened on already", listener.value);
+                let error = self.error(listener.span, message);
+                self.found.push(
+                    error
+                        .note(format!("line {line} does"))
+                        .help("choose another port"),
+                );
+            }
+        }
     }
 }

@@ -88,6 +88,11 @@ impl Source {
         self.text.get(span.start..span.end).unwrap_or_default()
     }
 
+    /// The text of the line that holds the byte at `offset`.
+    pub(super) fn line_of(&self, offset: usize) -> &str {
+        &self.text[self.line(offset).1]
+    }
+
     /// The one-based number and the bytes, without its end, of the line that holds the byte at `offset`.
     fn line(&self, offset: usize) -> (usize, Range<usize>) {
         let offset = offset.min(self.text.len());
@@ -155,6 +160,14 @@ impl Diagnostic {
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
+    }
+
+    /// Asks beside the caret whether `near` was meant.
+    pub(super) fn suggest(self, near: Option<&str>) -> Self {
+        match near {
+            Some(near) => self.label(format!("did you mean `{near}`?")),
+            None => self,
+        }
     }
 
     /// Adds what else happened, or why.
@@ -262,16 +275,16 @@ impl Diagnostics {
         self.0.iter()
     }
 
-    /// `value` and the warnings, if no error is among these.
-    ///
-    /// # Errors
-    /// All of them, if an error is.
-    pub fn finish<T>(mut self, value: T) -> Result<(T, Self), Self> {
+    /// `value` and the warnings if nothing worse is found, or else the errors alone: one mistake in a pipeline
+    /// would make everything else look unused.
+    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<(T, Self), Self> {
         self.0.sort_by_key(|diagnostic| diagnostic.span);
-        if self.has_errors() {
-            Err(self)
-        } else {
-            Ok((value, self))
+        match value {
+            Some(value) if !self.has_errors() => Ok((value, self)),
+            _ => {
+                self.0.retain(|diagnostic| diagnostic.level == Level::Error);
+                Err(self)
+            }
         }
     }
 }

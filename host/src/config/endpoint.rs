@@ -1,8 +1,10 @@
-//! Where a listener listens: `host:port`.
+//! Where a listener listens, `host:port`, and where an exporter sends.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
+
+use http::Uri;
 
 /// An address to listen on. [`std::net::TcpListener::bind`] takes a reference to it.
 ///
@@ -16,59 +18,91 @@ pub struct ListenEndpoint {
     pub port: u16,
 }
 
-/// Why a text is no `host:port`.
+/// Why a text is no [`ListenEndpoint`], for a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EndpointError {
-    /// There is a scheme, which belongs to destinations only.
-    #[error("a listener's endpoint has no scheme")]
-    Scheme,
-    /// There is no port at the end.
-    #[error("the port is missing")]
-    NoPort,
-    /// What stands after the last colon is no port.
-    #[error("`{0}` is no port: it must be a number from 0 to 65535")]
-    Port(String),
-    /// An IPv6 address stands without its brackets, so where the port begins can't be told.
-    #[error("an IPv6 address must stand in brackets, as in `[::1]:4317`")]
-    Brackets,
-    /// What stands before the port is neither a name nor an address.
-    #[error("`{0}` is neither a host name nor an IP address")]
-    Host(String),
+#[error("{0}")]
+pub struct InvalidEndpoint(String);
+
+impl ListenEndpoint {
+    /// `port`, for senders on the same machine only.
+    #[must_use]
+    pub fn loopback(port: u16) -> Self {
+        Self {
+            host: Ipv4Addr::LOCALHOST.to_string(),
+            port,
+        }
+    }
 }
 
 impl FromStr for ListenEndpoint {
-    type Err = EndpointError;
+    type Err = InvalidEndpoint;
 
-    fn from_str(text: &str) -> Result<Self, EndpointError> {
+    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
+        let refuse = |reason: &str| Err(InvalidEndpoint(reason.to_owned()));
         if text.contains("://") {
-            return Err(EndpointError::Scheme);
+            return refuse("a scheme has no place here");
         }
-        let (host, port) = text.rsplit_once(':').ok_or(EndpointError::NoPort)?;
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
-        let host = match bare {
-            Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
-            Some(_) => return Err(EndpointError::Host(host.to_owned())),
-            None if text.ends_with(']') && text.starts_with('[') => {
-                return Err(EndpointError::NoPort);
-            }
-            None if host.contains(':') => return Err(EndpointError::Brackets),
-            None if host.is_empty() => "0.0.0.0",
-            None if is_host(host) => host,
-            None => return Err(EndpointError::Host(host.to_owned())),
+        let Some((host, port)) = text
+            .rsplit_once(':')
+            .filter(|_| !text.ends_with([':', ']']))
+        else {
+            return refuse("the port is missing");
         };
         // Rust takes a sign before a number; a port has none.
-        let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        match port.parse() {
-            Ok(port) if digits => Ok(Self {
-                host: host.to_owned(),
-                port,
-            }),
-            _ if port.is_empty() => Err(EndpointError::NoPort),
-            _ => Err(EndpointError::Port(port.to_owned())),
-        }
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        let Some(port) = port.parse().ok().filter(|_| digits) else {
+            return refuse(&format!("`{port}` is no port from 0 to 65535"));
+        };
+        let host = match host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+        {
+            Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
+            Some(address) => return refuse(&format!("`{address}` is no IPv6 address")),
+            None if host.contains(':') => {
+                return refuse("an IPv6 address stands in brackets, as in `[::1]:4317`");
+            }
+            None if host.is_empty() => "0.0.0.0",
+            None if is_host(host) => host,
+            None => return refuse(&format!("`{host}` is neither a host name nor an address")),
+        };
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
     }
+}
+
+/// Where an exporter sends: `http://host:port`, or `host:port` where `insecure` says that no TLS is meant, as in
+/// the Collector.
+pub(super) fn destination(text: &str, insecure: bool) -> Result<Uri, InvalidEndpoint> {
+    let refuse = |reason: &str| Err(InvalidEndpoint(reason.to_owned()));
+    let address = match text.split_once("://") {
+        Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
+        Some(("https", _)) => return refuse("TLS is not supported yet"),
+        Some((scheme, _)) => return refuse(&format!("the scheme `{scheme}` is not supported")),
+        None if insecure => text,
+        None => return refuse("without a scheme it means TLS, which is not supported yet"),
+    };
+    if let Some(at) = address.find(['/', '?', '#']) {
+        return refuse(&format!("gRPC has no use for `{}`", &address[at..]));
+    }
+    if address.contains('@') {
+        return refuse("who sends is told by `headers`, not by the address");
+    }
+    let endpoint: ListenEndpoint = address.parse()?;
+    if address.starts_with(':') {
+        return refuse("the host is missing");
+    }
+    if endpoint.port == 0 {
+        return refuse("nothing listens on port 0");
+    }
+    let uri = Uri::builder()
+        .scheme("http")
+        .authority(endpoint.to_string())
+        .path_and_query("/");
+    uri.build()
+        .map_err(|error| InvalidEndpoint(error.to_string()))
 }
 
 /// Whether `host` is an IPv4 address or may be a name: labels of letters, digits, `-` and `_`. A name that ends in a
