@@ -15,4 +15,12 @@
 //! | [`telemetry`] | what Sluicegate says of itself |
 
 pub mod batch;
+mod codec;
 pub mod config;
+pub mod export;
+pub mod json;
+pub mod receive;
+pub mod send;
+pub mod serve;
+pub mod status;
+pub mod telemetry;

@@ -1,0 +1,97 @@
+//! The gRPC codecs of an export call: a request is the bytes of a message, an answer is the message.
+use bytes::{Buf, BufMut, Bytes};
+use prost::Message;
+use tonic::{
+    Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
+
+use crate::receive::Response;
+
+/// For the side that takes requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ServerCodec;
+
+/// For the side that sends them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientCodec;
+
+/// Passes bytes through. A received message leaves tonic's buffer without being copied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Raw;
+
+/// Encodes and decodes [`Response`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer;
+
+impl Codec for ServerCodec {
+    type Encode = Response;
+    type Decode = Bytes;
+    type Encoder = Answer;
+    type Decoder = Raw;
+
+    fn encoder(&mut self) -> Answer {
+        Answer
+    }
+
+    fn decoder(&mut self) -> Raw {
+        Raw
+    }
+}
+
+impl Codec for ClientCodec {
+    type Encode = Bytes;
+    type Decode = Response;
+    type Encoder = Raw;
+    type Decoder = Answer;
+
+    fn encoder(&mut self) -> Raw {
+        Raw
+    }
+
+    fn decoder(&mut self) -> Answer {
+        Answer
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(src.copy_to_bytes(src.remaining())))
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // In one step, where putting the bytes would let the buffer double its way up.
+        dst.reserve(item.len());
+        dst.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Answer {
+    type Item = Response;
+    type Error = Status;
+
+    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Response>, Status> {
+        Response::decode(src)
+            .map(Some)
+            .map_err(|e| Status::internal(format!("not an OTLP response: {e}")))
+    }
+}
+
+impl Encoder for Answer {
+    type Item = Response;
+    type Error = Status;
+
+    fn encode(&mut self, item: Response, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        item.encode(dst)
+            .map_err(|e| Status::internal(e.to_string()))
+    }
+}

@@ -1,0 +1,191 @@
+//! OTLP out: sends requests to the configured destinations.
+//!
+//! An exporter answers when its destination has answered, so that what Sluicegate acknowledges is delivered.
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+
+use tonic::{Code, Status};
+
+use self::{debug::Debug, file::File, otlp_grpc::OtlpGrpc};
+use crate::{
+    config::{self, Config, Diagnostic, Diagnostics},
+    json,
+    receive::{Request, Response},
+    status::has_retry_info,
+};
+
+mod debug;
+mod file;
+mod otlp_grpc;
+
+/// A configured destination. Clones share its connection or file.
+#[derive(Debug, Clone)]
+pub struct Exporter {
+    name: Arc<str>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    OtlpGrpc(OtlpGrpc),
+    File(File),
+    Debug(Debug),
+}
+
+/// A request that one destination did not take.
+#[derive(Debug, thiserror::Error)]
+#[error("exporter {exporter}: {cause}")]
+pub struct ExportError {
+    /// The exporter's name in the configuration.
+    pub exporter: Arc<str>,
+    /// What went wrong.
+    pub cause: Cause,
+}
+
+/// What went wrong between Sluicegate and a destination.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The destination answered with this status.
+    #[error("{:?}: {}", .0.code(), .0.message())]
+    Refused(Box<Status>),
+    /// It can't be reached, or the connection broke before the answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It did not answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The file, or standard output, can't be written.
+    #[error("can't write: {0}")]
+    Write(#[from] io::Error),
+    /// The request is no OTLP, so that it can't be shown as JSON or text.
+    #[error("{0}")]
+    Malformed(#[from] json::Error),
+}
+
+/// Builds every exporter of `config`, by its name. Nothing is opened yet, and no destination needs to be there.
+///
+/// # Errors
+/// What is wrong with a configured path, at its place in the configuration.
+pub fn build(config: &Config) -> Result<BTreeMap<String, Exporter>, Diagnostics> {
+    let mut problems = Diagnostics::default();
+    let mut exporters = BTreeMap::new();
+    for (name, settings) in &config.exporters {
+        match Exporter::new(name, settings) {
+            Ok(exporter) => drop(exporters.insert(name.clone(), exporter)),
+            Err(e) => problems.push(problem(config, name, &e)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(exporters)
+    } else {
+        Err(problems)
+    }
+}
+
+/// Opens what can be opened before the first request: files. Connections are made when they are needed.
+///
+/// # Errors
+/// What can't be opened, at its place in the configuration.
+pub fn open(config: &Config, exporters: &BTreeMap<String, Exporter>) -> Result<(), Diagnostics> {
+    let mut problems = Diagnostics::default();
+    for (name, exporter) in exporters {
+        if let Err(e) = exporter.open() {
+            problems.push(problem(config, name, &e));
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems)
+    }
+}
+
+/// Only files can fail before the first request, and only for their paths.
+fn problem(config: &Config, name: &str, error: &io::Error) -> Diagnostic {
+    let message = format!("{name} can't write here: {error}");
+    match config.exporters.get(name) {
+        Some(config::Exporter::File(file)) => config.diagnostic(file.path.span, message),
+        _ => Diagnostic::file(&config.source.path, message),
+    }
+}
+
+impl Exporter {
+    /// Makes the exporter `name`, without opening anything.
+    ///
+    /// # Errors
+    /// When the path of a `file` can't be one.
+    pub fn new(name: &str, config: &config::Exporter) -> io::Result<Self> {
+        let kind = match config {
+            config::Exporter::OtlpGrpc(config) => Kind::OtlpGrpc(OtlpGrpc::new(config)),
+            config::Exporter::File(config) => Kind::File(File::new(&config.path.value)?),
+            config::Exporter::Debug(config) => Kind::Debug(Debug::new(config.verbosity)),
+        };
+        Ok(Self {
+            name: name.into(),
+            kind,
+        })
+    }
+
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn open(&self) -> io::Result<()> {
+        match &self.kind {
+            Kind::File(file) => file.open(),
+            Kind::OtlpGrpc(_) | Kind::Debug(_) => Ok(()),
+        }
+    }
+
+    /// Sends `request` and waits for the destination's answer, at most until the request's deadline.
+    ///
+    /// # Errors
+    /// [`ExportError`], when the destination did not take the request or did not say so in time.
+    pub async fn export(&self, request: Request) -> Result<Response, ExportError> {
+        let answer = match &self.kind {
+            Kind::OtlpGrpc(otlp) => otlp.export(request).await,
+            Kind::File(file) => file.export(request).await,
+            Kind::Debug(debug) => debug.export(request).await,
+        };
+        answer.map_err(|cause| ExportError {
+            exporter: self.name.clone(),
+            cause,
+        })
+    }
+}
+
+impl ExportError {
+    /// Whether the sender should try again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match &self.cause {
+            Cause::Unreachable(_) | Cause::Timeout(_) | Cause::Write(_) => true,
+            Cause::Malformed(_) => false,
+            // The list is the OTLP specification's.
+            Cause::Refused(status) => match status.code() {
+                Code::Cancelled
+                | Code::DeadlineExceeded
+                | Code::Aborted
+                | Code::OutOfRange
+                | Code::Unavailable
+                | Code::DataLoss => true,
+                Code::ResourceExhausted => has_retry_info(status),
+                _ => false,
+            },
+        }
+    }
+
+    /// Of the failures of one request at several destinations, the one that its sender is answered with: the
+    /// first that is retryable, otherwise the first. Answering with a permanent one would make the sender drop what
+    /// another destination may yet take.
+    #[must_use]
+    pub fn decisive(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut failures = failures.into_iter();
+        let first = failures.next()?;
+        if first.is_retryable() {
+            return Some(first);
+        }
+        Some(failures.find(Self::is_retryable).unwrap_or(first))
+    }
+}

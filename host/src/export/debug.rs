@@ -1,0 +1,104 @@
+//! `debug`: what passes, as text on standard output.
+use std::{
+    fmt,
+    io::{self, Write},
+    sync::Arc,
+};
+
+use prost::Message;
+use serde_json::Value;
+
+use self::lines::Summary;
+use super::Cause;
+use crate::{
+    config::Verbosity,
+    json,
+    receive::{Request, Response, Signal},
+};
+
+mod lines;
+
+/// Writes text about each request. Clones write to the same place.
+#[derive(Clone)]
+pub(super) struct Debug {
+    verbosity: Verbosity,
+    output: Arc<Output>,
+}
+
+/// Takes the text of one request in one piece.
+type Output = dyn Fn(&str) -> io::Result<()> + Send + Sync;
+
+impl Debug {
+    /// Writes to standard output.
+    pub(super) fn new(verbosity: Verbosity) -> Self {
+        Self::with_output(verbosity, |text| {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(text.as_bytes())?;
+            stdout.flush()
+        })
+    }
+
+    fn with_output(
+        verbosity: Verbosity,
+        output: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            verbosity,
+            output: Arc::new(output),
+        }
+    }
+
+    /// Writes about `request`. A destination that people look at takes everything that is OTLP.
+    pub(super) async fn export(&self, request: Request) -> Result<Response, Cause> {
+        let this = self.clone();
+        // A terminal or a pipe may be slow.
+        let written = tokio::task::spawn_blocking(move || {
+            let text = describe(this.verbosity, &request)?;
+            Ok((this.output)(&text)?)
+        });
+        match written.await {
+            Ok(result) => result.map(|()| Response::default()),
+            Err(panic) => Err(Cause::Write(io::Error::other(panic))),
+        }
+    }
+}
+
+/// `basic`: a line with counts. `normal`: a line for each log record, span or metric, too. `detailed`: instead of
+/// those the whole request as indented OTLP JSON.
+fn describe(verbosity: Verbosity, request: &Request) -> Result<String, json::Error> {
+    let body = &*request.body;
+    let summary = match request.signal {
+        Signal::Logs => lines::logs(&decode(body)?),
+        Signal::Traces => lines::traces(&decode(body)?),
+        Signal::Metrics => lines::metrics(&decode(body)?),
+    };
+    let Summary { counts, lines } = summary;
+    let signal = request.signal;
+    Ok(match verbosity {
+        Verbosity::Basic => format!("{signal}: {counts}\n"),
+        Verbosity::Normal => format!("{signal}: {counts}\n{lines}"),
+        Verbosity::Detailed => {
+            let document: Value = serde_json::from_slice(&json::to_json(signal, body)?)
+                .expect("what was written as JSON is JSON");
+            format!("{signal}: {counts}\n{document:#}\n")
+        }
+    })
+}
+
+fn decode<M: Message + Default>(body: &[u8]) -> Result<M, json::Error> {
+    M::decode(body).map_err(|e| json::Error {
+        place: "request".to_owned(),
+        reason: e.to_string(),
+    })
+}
+
+impl fmt::Debug for Debug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Debug")
+            .field("verbosity", &self.verbosity)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

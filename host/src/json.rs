@@ -1,0 +1,84 @@
+//! OTLP JSON: an export request as text, and back.
+//!
+//! Both directions walk the message types as OTLP's own descriptors give them, between the wire format and text, so
+//! that one short piece of code serves all signals. The rules are those of the OTLP specification ("JSON Protobuf
+//! Encoding") over proto3's JSON mapping: ids are hex, enums are integers, 64-bit integers are strings.
+use bytes::Bytes;
+use serde_json::Value;
+
+use self::schema::Schema;
+use crate::receive::Signal;
+
+mod read;
+mod schema;
+mod write;
+
+/// Why a request can't be written as JSON, or a document can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {reason}")]
+pub struct Error {
+    /// Where: the way through the message, such as `resourceLogs[0].scopeLogs[2]`.
+    pub place: String,
+    /// What is wrong there.
+    pub reason: String,
+}
+
+/// How deep messages may be nested, as in prost.
+const MAX_DEPTH: usize = 100;
+
+/// Writes the export request `body` as one line of text, without a line break. Fields that OTLP does not have are
+/// left out, as JSON has no place for them.
+///
+/// # Errors
+/// [`Error`], when `body` is not such a message.
+pub fn to_json(signal: Signal, body: &[u8]) -> Result<Vec<u8>, Error> {
+    // Text is seldom smaller than the wire format, and mostly less than three times as large.
+    let mut text = Vec::with_capacity(2 * body.len());
+    write::message(&mut text, Schema::get().request(signal), body, 0)?;
+    Ok(text)
+}
+
+/// Reads an export request from `document`. Unknown names and nulls are ignored, and names may be the snake_case
+/// ones of the protobuf definition.
+///
+/// # Errors
+/// [`Error`], when a value is not what its field takes.
+pub fn from_json(signal: Signal, document: &Value) -> Result<Bytes, Error> {
+    let mut body = Vec::new();
+    read::message(&mut body, Schema::get().request(signal), document)?;
+    Ok(body.into())
+}
+
+/// The signal that `document` holds, by its top key: `resourceLogs`, `resourceSpans` or `resourceMetrics`.
+#[must_use]
+pub fn signal(document: &Value) -> Option<Signal> {
+    let document = document.as_object()?;
+    let schema = Schema::get();
+    Signal::ALL.into_iter().find(|&signal| {
+        schema
+            .request(signal)
+            .fields
+            .iter()
+            .any(|field| field.names().any(|name| document.contains_key(name)))
+    })
+}
+
+impl Error {
+    fn new(reason: impl Into<String>) -> Self {
+        Self {
+            place: String::new(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The same error, seen from one message further out.
+    fn within(mut self, name: &str, index: Option<usize>) -> Self {
+        let index = index.map(|index| format!("[{index}]")).unwrap_or_default();
+        let dot = if self.place.is_empty() { "" } else { "." };
+        self.place = format!("{name}{index}{dot}{}", self.place);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! From the wire format to JSON.
+use std::{fmt::Display, io::Write};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+use super::{
+    Error, MAX_DEPTH,
+    schema::{Field, Kind, Message, Schema, Shape},
+};
+
+/// Memory takes whatever is written to it.
+const INFALLIBLE: &str = "writing to memory can't fail";
+
+/// A value as it stands on the wire.
+#[derive(Debug, Clone, Copy)]
+enum Value<'a> {
+    /// A number of any of the three shapes.
+    Number(u64),
+    /// A string, bytes or a message.
+    Bytes(&'a [u8]),
+}
+
+/// Appends the message `bytes` of type `of` to `text`.
+pub(super) fn message(
+    text: &mut Vec<u8>,
+    of: &Message,
+    bytes: &[u8],
+    depth: usize,
+) -> Result<(), Error> {
+    if depth > MAX_DEPTH {
+        return Err(Error::new(format!(
+            "messages are nested more than {MAX_DEPTH} deep"
+        )));
+    }
+    let found = collect(of, bytes)?;
+    text.push(b'{');
+    let mut separator: &[u8] = b"";
+    for (field, values) in of.fields.iter().zip(&found) {
+        let Some(&last) = values.last() else { continue };
+        if !field.has_presence() && is_zero(last) {
+            continue;
+        }
+        text.extend(separator);
+        separator = b",";
+        quoted(text, &field.json_name);
+        text.push(b':');
+        if field.repeated {
+            list(text, field, values, depth)?;
+        } else if let (Kind::Message(_), [_, _, ..]) = (&field.kind, &**values) {
+            // Protobuf merges the occurrences of a message, which is the same as to join their bytes.
+            let parts = values
+                .iter()
+                .flat_map(|value| value.bytes())
+                .copied()
+                .collect::<Vec<_>>();
+            one(text, field, Value::Bytes(&parts), depth)
+                .map_err(|e| e.within(&field.json_name, None))?;
+        } else {
+            one(text, field, last, depth).map_err(|e| e.within(&field.json_name, None))?;
+        }
+    }
+    text.push(b'}');
+    Ok(())
+}
+
+fn list(
+    text: &mut Vec<u8>,
+    field: &Field,
+    values: &[Value<'_>],
+    depth: usize,
+) -> Result<(), Error> {
+    text.push(b'[');
+    for (index, &value) in values.iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        one(text, field, value, depth).map_err(|e| e.within(&field.json_name, Some(index)))?;
+    }
+    text.push(b']');
+    Ok(())
+}
+
+/// The values of each of the type's fields, in the order in which they came.
+fn collect<'a>(of: &Message, mut bytes: &'a [u8]) -> Result<Vec<Vec<Value<'a>>>, Error> {
+    let mut found = vec![Vec::new(); of.fields.len()];
+    while !bytes.is_empty() {
+        let (number, wire) = decode_key(&mut bytes).map_err(broken)?;
+        let Some(index) = of.fields.iter().position(|field| field.number == number) else {
+            skip_field(wire, number, &mut bytes, DecodeContext::default()).map_err(broken)?;
+            continue;
+        };
+        let field = &of.fields[index];
+        // Of the fields of a oneof the last to come counts.
+        if let Some(group) = field.oneof {
+            let others = of
+                .fields
+                .iter()
+                .enumerate()
+                .filter(|(other, field)| *other != index && field.oneof == Some(group));
+            others.for_each(|(other, _)| found[other].clear());
+        }
+        let shape = field.kind.shape();
+        if field.repeated && shape != Shape::Length && wire == WireType::LengthDelimited {
+            let mut packed =
+                length_delimited(&mut bytes).map_err(|e| e.within(&field.json_name, None))?;
+            while !packed.is_empty() {
+                found[index].push(
+                    value(shape, shape.wire_type(), &mut packed)
+                        .map_err(|e| e.within(&field.json_name, None))?,
+                );
+            }
+        } else {
+            found[index].push(
+                value(shape, wire, &mut bytes).map_err(|e| e.within(&field.json_name, None))?,
+            );
+        }
+    }
+    Ok(found)
+}
+
+fn value<'a>(shape: Shape, wire: WireType, bytes: &mut &'a [u8]) -> Result<Value<'a>, Error> {
+    if wire != shape.wire_type() {
+        return Err(Error::new(format!(
+            "the wire type is {wire:?} and should be {:?}",
+            shape.wire_type()
+        )));
+    }
+    Ok(match shape {
+        Shape::Varint => Value::Number(decode_varint(bytes).map_err(broken)?),
+        Shape::Fixed64 => Value::Number(u64::from_le_bytes(*fixed(bytes)?)),
+        Shape::Fixed32 => Value::Number(u32::from_le_bytes(*fixed(bytes)?).into()),
+        Shape::Length => Value::Bytes(length_delimited(bytes)?),
+    })
+}
+
+fn fixed<'a, const N: usize>(bytes: &mut &'a [u8]) -> Result<&'a [u8; N], Error> {
+    let (value, rest) = bytes
+        .split_first_chunk()
+        .ok_or_else(|| Error::new("the message ends within a number"))?;
+    *bytes = rest;
+    Ok(value)
+}
+
+fn length_delimited<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Error> {
+    let length = decode_varint(bytes).map_err(broken)?;
+    let split = usize::try_from(length)
+        .ok()
+        .and_then(|length| bytes.split_at_checked(length));
+    let (value, rest) = split.ok_or_else(|| Error::new("the message ends within a value"))?;
+    *bytes = rest;
+    Ok(value)
+}
+
+/// Appends one value. Conversions between integers keep the low bits, as protobuf does.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "protobuf keeps the low bits"
+)]
+fn one(text: &mut Vec<u8>, field: &Field, value: Value<'_>, depth: usize) -> Result<(), Error> {
+    let n = value.number();
+    match &field.kind {
+        Kind::Int32 | Kind::Sfixed32 | Kind::Enum(_) => push(text, n as i32),
+        Kind::Uint32 | Kind::Fixed32 => push(text, n as u32),
+        Kind::Sint32 => push(text, zigzag(n) as i32),
+        Kind::Int64 | Kind::Sfixed64 => push(text, format_args!("\"{}\"", n as i64)),
+        Kind::Uint64 | Kind::Fixed64 => push(text, format_args!("\"{n}\"")),
+        Kind::Sint64 => push(text, format_args!("\"{}\"", zigzag(n))),
+        Kind::Bool => push(text, n != 0),
+        Kind::Float => float(text, f32::from_bits(n as u32).into()),
+        Kind::Double => float(text, f64::from_bits(n)),
+        Kind::String => {
+            let value = std::str::from_utf8(value.bytes())
+                .map_err(|_| Error::new("the string is not UTF-8"))?;
+            quoted(text, value);
+        }
+        Kind::Bytes => push(
+            text,
+            format_args!("\"{}\"", BASE64_STANDARD.encode(value.bytes())),
+        ),
+        Kind::Id => {
+            text.push(b'"');
+            value
+                .bytes()
+                .iter()
+                .for_each(|byte| push(text, format_args!("{byte:02x}")));
+            text.push(b'"');
+        }
+        Kind::Message(name) => {
+            message(text, Schema::get().message(name), value.bytes(), depth + 1)?
+        }
+    }
+    Ok(())
+}
+
+fn float(text: &mut Vec<u8>, value: f64) {
+    if value.is_nan() {
+        quoted(text, "NaN");
+    } else if value.is_infinite() {
+        quoted(text, if value > 0.0 { "Infinity" } else { "-Infinity" });
+    } else {
+        // The shortest digits that read back as the same number.
+        push(text, serde_json::Value::from(value));
+    }
+}
+
+fn quoted(text: &mut Vec<u8>, value: &str) {
+    serde_json::to_writer(text, value).expect(INFALLIBLE);
+}
+
+fn push(text: &mut Vec<u8>, value: impl Display) {
+    write!(text, "{value}").expect(INFALLIBLE);
+}
+
+#[allow(clippy::cast_possible_wrap, reason = "the sign is the lowest bit")]
+fn zigzag(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
+}
+
+fn is_zero(value: Value<'_>) -> bool {
+    match value {
+        Value::Number(n) => n == 0,
+        Value::Bytes(bytes) => bytes.is_empty(),
+    }
+}
+
+fn broken(error: prost::DecodeError) -> Error {
+    Error::new(error.to_string())
+}
+
+impl<'a> Value<'a> {
+    /// The number; 0 for bytes, which [`collect`] never puts in a number's place.
+    fn number(self) -> u64 {
+        if let Self::Number(n) = self { n } else { 0 }
+    }
+
+    /// The bytes; none for a number, which [`collect`] never puts in their place.
+    fn bytes(self) -> &'a [u8] {
+        if let Self::Bytes(bytes) = self {
+            bytes
+        } else {
+            &[]
+        }
+    }
+}
+
+impl Shape {
+    fn wire_type(self) -> WireType {
+        match self {
+            Self::Varint => WireType::Varint,
+            Self::Fixed64 => WireType::SixtyFourBit,
+            Self::Fixed32 => WireType::ThirtyTwoBit,
+            Self::Length => WireType::LengthDelimited,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! OTLP in: one export request at a time, as the protobuf bytes that came.
+//!
+//! A transport hands each request to a [`Handler`] and sends what it answers. Nothing here looks inside a request.
+use std::fmt;
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::time::Instant;
+
+use crate::status::Error;
+
+pub mod grpc;
+
+/// What an export request carries. Each has its own service in OTLP/gRPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// `ExportLogsServiceRequest`.
+    Logs,
+    /// `ExportTraceServiceRequest`.
+    Traces,
+    /// `ExportMetricsServiceRequest`.
+    Metrics,
+}
+
+/// One export request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Which message `body` is.
+    pub signal: Signal,
+    /// The protobuf message, uncompressed. Nobody has checked it yet.
+    pub body: Bytes,
+    /// When the sender stops waiting for an answer, where it said so (`grpc-timeout`).
+    pub deadline: Option<Instant>,
+}
+
+/// The answer to a request that was taken: `ExportLogsServiceResponse` and its siblings, which are all alike.
+#[derive(Clone, PartialEq, Message)]
+pub struct Response {
+    /// Set when some records were refused, or when there is a warning. Unset means full success.
+    #[prost(message, optional, tag = "1")]
+    pub partial_success: Option<PartialSuccess>,
+}
+
+/// `ExportLogsPartialSuccess` and its siblings, whose fields differ in name only.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct PartialSuccess {
+    /// How many log records, spans or data points were refused. Zero makes the message a warning.
+    #[prost(int64, tag = "1")]
+    pub rejected: i64,
+    /// For a person: why.
+    #[prost(string, tag = "2")]
+    pub error_message: String,
+}
+
+/// What takes the requests of one receiver. A clone is made for each request, so it should be cheap: an `Arc`.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// Delivers `request` and says how that went. When the sender goes away the future is dropped.
+    fn export(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send;
+}
+
+impl Signal {
+    /// All signals, in the order in which OTLP introduced them.
+    pub const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
+
+    /// The name in the configuration, in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Logs => "logs",
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// The path of the signal's OTLP/gRPC method.
+    #[must_use]
+    pub fn grpc_path(self) -> &'static str {
+        match self {
+            Self::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,6 @@
+//! What Sluicegate says of itself: log lines on standard error, and counters for a Prometheus page.
+mod bounded;
+pub mod logs;
+pub mod metrics;
+
+pub use metrics::{ExporterMetrics, InFlight, Metrics, ProcessorMetrics, ReceiverMetrics};

@@ -1,0 +1,313 @@
+//! The counters, by the thing that they count for. Names and label shapes follow the Collector's.
+use std::{fmt, sync::Arc, time::Duration};
+
+use ::metrics::{
+    Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString, Unit,
+};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+use super::bounded::Bounded;
+
+/// All metrics of one instance of Sluicegate. Clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+}
+
+/// What a receiver took in. Only log records are counted: nothing else is looked into.
+#[derive(Debug, Clone)]
+pub struct ReceiverMetrics {
+    accepted: Counter,
+    refused: Counter,
+}
+
+/// What a processor did. Clones share the counters.
+#[derive(Debug, Clone)]
+pub struct ProcessorMetrics {
+    incoming: Counter,
+    outgoing: Counter,
+    changed: Counter,
+    duration: Histogram,
+    dropped: Arc<Bounded>,
+    routed: Arc<Bounded>,
+    failures: Arc<Bounded>,
+}
+
+/// What an exporter sent.
+#[derive(Debug, Clone)]
+pub struct ExporterMetrics {
+    sent: Counter,
+    failed: Counter,
+    in_flight: Gauge,
+}
+
+/// A request on its way to a destination, counted until this is dropped.
+#[derive(Debug)]
+pub struct InFlight(Gauge);
+
+const PREFIX: &str = "sluicegate_";
+const FILTER_DURATION: &str = "sluicegate_filter_duration_seconds";
+
+/// In seconds: from a severity check of a small batch to the default deadline of 100 ms and ten times beyond it.
+const DURATION_BUCKETS: [f64; 13] = [
+    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 1e-1, 1.0,
+];
+
+/// The recorder ignores it.
+const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+
+impl Metrics {
+    /// Metrics that nothing has counted yet. They are not the process's global ones, so that several instances in
+    /// one process, as in tests, do not mix.
+    ///
+    /// # Panics
+    /// Never: the bucket bounds are a constant that is not empty.
+    #[must_use]
+    pub fn new() -> Self {
+        let recorder = PrometheusBuilder::new()
+            .with_recommended_naming(true)
+            .set_buckets_for_metric(Matcher::Full(FILTER_DURATION.to_owned()), &DURATION_BUCKETS)
+            .expect("there are buckets")
+            .build_recorder();
+        let metrics = Self {
+            handle: recorder.handle(),
+            recorder: Arc::new(recorder),
+        };
+        metrics.describe();
+        metrics
+    }
+
+    /// The metrics of the receiver `name`, where requests come in by `transport`.
+    #[must_use]
+    pub fn receiver(&self, name: &str, transport: &'static str) -> ReceiverMetrics {
+        let counter =
+            |metric| self.counter(metric, &[("receiver", name), ("transport", transport)]);
+        ReceiverMetrics {
+            accepted: counter("receiver_accepted_log_records"),
+            refused: counter("receiver_refused_log_records"),
+        }
+    }
+
+    /// The metrics of the processor `name`.
+    #[must_use]
+    pub fn processor(&self, name: &str) -> ProcessorMetrics {
+        let bounded = |metric: &'static str, label: &'static str| {
+            let (metrics, name) = (self.clone(), name.to_owned());
+            Arc::new(Bounded::new(move |value| {
+                metrics.counter(metric, &[("processor", &name), (label, value)])
+            }))
+        };
+        let labels = [("processor", name)];
+        ProcessorMetrics {
+            incoming: self.counter("processor_incoming_items", &labels),
+            outgoing: self.counter("processor_outgoing_items", &labels),
+            changed: self.counter("filter_changed_log_records", &labels),
+            duration: self
+                .recorder
+                .register_histogram(&key("filter_duration_seconds", &labels), &METADATA),
+            dropped: bounded("filter_dropped_log_records", "reason"),
+            routed: bounded("filter_routed_log_records", "route"),
+            failures: bounded("filter_failures", "kind"),
+        }
+    }
+
+    /// The metrics of the exporter `name`.
+    #[must_use]
+    pub fn exporter(&self, name: &str) -> ExporterMetrics {
+        let labels = [("exporter", name)];
+        ExporterMetrics {
+            sent: self.counter("exporter_sent_log_records", &labels),
+            failed: self.counter("exporter_send_failed_log_records", &labels),
+            in_flight: self
+                .recorder
+                .register_gauge(&key("exporter_in_flight_requests", &labels), &METADATA),
+        }
+    }
+
+    /// Everything counted so far, in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds the durations seen since the last call into their buckets. Whoever records must call this or
+    /// [`render`](Self::render) every few seconds, or the durations pile up.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    fn counter(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        self.recorder
+            .register_counter(&key(metric, labels), &METADATA)
+    }
+
+    fn describe(&self) {
+        for (name, unit, help) in [
+            (
+                "receiver_accepted_log_records",
+                None,
+                "Log records delivered, or dropped by a filter's decision",
+            ),
+            (
+                "receiver_refused_log_records",
+                None,
+                "Log records whose sender was answered with an error",
+            ),
+            (
+                "processor_incoming_items",
+                None,
+                "Log records handed to the processor",
+            ),
+            (
+                "processor_outgoing_items",
+                None,
+                "Log records that the processor let go on",
+            ),
+            (
+                "filter_dropped_log_records",
+                None,
+                "Log records that a filter dropped",
+            ),
+            (
+                "filter_routed_log_records",
+                None,
+                "Log records that a filter gave a route",
+            ),
+            (
+                "filter_changed_log_records",
+                None,
+                "Log records that a filter changed",
+            ),
+            ("filter_failures", None, "Calls of a filter that failed"),
+            (
+                "exporter_sent_log_records",
+                None,
+                "Log records that the destination took",
+            ),
+            (
+                "exporter_send_failed_log_records",
+                None,
+                "Log records that the destination did not take",
+            ),
+        ] {
+            self.recorder.describe_counter(
+                name_of(name).into(),
+                unit,
+                SharedString::const_str(help),
+            );
+        }
+        let help = "Requests that wait for the destination's answer";
+        self.recorder.describe_gauge(
+            name_of("exporter_in_flight_requests").into(),
+            None,
+            SharedString::const_str(help),
+        );
+        let help = "How long a filter took for one batch";
+        self.recorder.describe_histogram(
+            FILTER_DURATION.into(),
+            Some(Unit::Seconds),
+            SharedString::const_str(help),
+        );
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl ReceiverMetrics {
+    /// `records` were delivered wherever they belong, or dropped by a filter's decision.
+    pub fn accepted(&self, records: u64) {
+        self.accepted.increment(records);
+    }
+
+    /// The sender of `records` was answered with an error.
+    pub fn refused(&self, records: u64) {
+        self.refused.increment(records);
+    }
+}
+
+impl ProcessorMetrics {
+    /// The filter was handed `records`.
+    pub fn incoming(&self, records: u64) {
+        self.incoming.increment(records);
+    }
+
+    /// `records` went on.
+    pub fn outgoing(&self, records: u64) {
+        self.outgoing.increment(records);
+    }
+
+    /// The filter dropped `records` for `reason`.
+    pub fn dropped(&self, reason: &str, records: u64) {
+        self.dropped.add(reason, records);
+    }
+
+    /// The filter gave `records` the route `route`.
+    pub fn routed(&self, route: &str, records: u64) {
+        self.routed.add(route, records);
+    }
+
+    /// The filter changed at least one field of each of `records`.
+    pub fn changed(&self, records: u64) {
+        self.changed.increment(records);
+    }
+
+    /// One call took `duration`.
+    pub fn duration(&self, duration: Duration) {
+        self.duration.record(duration);
+    }
+
+    /// One call failed in the way that `kind` names, such as `trap`.
+    pub fn failed(&self, kind: &str) {
+        self.failures.add(kind, 1);
+    }
+}
+
+impl ExporterMetrics {
+    /// Counts a request as on its way until the answer is dropped.
+    #[must_use]
+    pub fn start(&self) -> InFlight {
+        self.in_flight.increment(1);
+        InFlight(self.in_flight.clone())
+    }
+
+    /// The destination took `records`.
+    pub fn sent(&self, records: u64) {
+        self.sent.increment(records);
+    }
+
+    /// The destination did not take `records`.
+    pub fn failed(&self, records: u64) {
+        self.failed.increment(records);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+fn name_of(metric: &str) -> String {
+    format!("{PREFIX}{metric}")
+}
+
+fn key(metric: &str, labels: &[(&'static str, &str)]) -> Key {
+    let labels: Vec<_> = labels
+        .iter()
+        .map(|&(name, value)| Label::new(name, value.to_owned()))
+        .collect();
+    Key::from_parts(name_of(metric), labels)
+}
