@@ -14,5 +14,6 @@
 //! | [`author`] | what people who write filters need |
 //! | [`telemetry`] | what Sluicegate says of itself |
 
+pub mod author;
 pub mod batch;
 pub mod config;
