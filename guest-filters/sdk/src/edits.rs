@@ -44,7 +44,10 @@ struct Run {
 
 impl Edits {
     pub(crate) fn new(len: usize) -> Self {
-        Self { len, ..Self::default() }
+        Self {
+            len,
+            ..Self::default()
+        }
     }
 
     /// Goes on to the next row.
@@ -71,7 +74,13 @@ impl Edits {
     pub(crate) fn written(&self) -> impl Iterator<Item = (Key<'_>, Option<Value<'_>>)> {
         self.written.iter().map(|&index| {
             let field = &self.fields[index];
-            (Key { id: field.id, name: &field.name }, field.last())
+            (
+                Key {
+                    id: field.id,
+                    name: &field.name,
+                },
+                field.last(),
+            )
         })
     }
 
@@ -122,7 +131,12 @@ impl Edits {
         }
         let name: Box<str> = key.name.into();
         index.insert(name.clone(), self.fields.len());
-        self.fields.push(FieldEdits { id: key.id, name, same: Run::default(), mixed: Run::default() });
+        self.fields.push(FieldEdits {
+            id: key.id,
+            name,
+            same: Run::default(),
+            mixed: Run::default(),
+        });
         self.fields.len() - 1
     }
 
@@ -131,12 +145,30 @@ impl Edits {
         self.fields.sort_by_key(|field| field.id != Id::LogRecord);
         let mut changes = Vec::with_capacity(self.fields.len());
         for field in self.fields {
-            let name = Key { id: field.id, name: &field.name };
-            for run in [field.same, field.mixed].into_iter().filter(|run| !run.rows.is_empty()) {
+            let name = Key {
+                id: field.id,
+                name: &field.name,
+            };
+            for run in [field.same, field.mixed]
+                .into_iter()
+                .filter(|run| !run.rows.is_empty())
+            {
                 // No rows stand for every row.
-                let rows = if run.rows.len() == self.len { Vec::new() } else { run.rows };
-                let values = raw::Column { kinds: run.kinds, ends: run.ends, data: run.data };
-                changes.push(raw::Change { field: name.to_raw(), rows, values });
+                let rows = if run.rows.len() == self.len {
+                    Vec::new()
+                } else {
+                    run.rows
+                };
+                let values = raw::Column {
+                    kinds: run.kinds,
+                    ends: run.ends,
+                    data: run.data,
+                };
+                changes.push(raw::Change {
+                    field: name.to_raw(),
+                    rows,
+                    values,
+                });
             }
         }
         changes
@@ -174,9 +206,17 @@ impl FieldEdits {
 
     /// What the last row wrote.
     fn last(&self) -> Option<Value<'_>> {
-        let run = if self.mixed.rows.is_empty() { &self.same } else { &self.mixed };
+        let run = if self.mixed.rows.is_empty() {
+            &self.same
+        } else {
+            &self.mixed
+        };
         let (&kind, rest) = run.kinds.split_last()?;
-        let start = if rest.is_empty() { 0 } else { run.ends[rest.len() - 1] as usize };
+        let start = if rest.is_empty() {
+            0
+        } else {
+            run.ends[rest.len() - 1] as usize
+        };
         (kind != 0).then(|| Value::from_data(kind, &run.data[start..]))
     }
 }
@@ -194,6 +234,7 @@ impl Run {
         self.rows.pop();
         self.kinds.pop();
         self.ends.pop();
-        self.data.truncate(self.ends.last().map_or(0, |&end| end as usize));
+        self.data
+            .truncate(self.ends.last().map_or(0, |&end| end as usize));
     }
 }

@@ -75,7 +75,10 @@ impl Id {
 
     /// Whether OTLP can't tell the field's default (zero, nothing in it) from its absence.
     pub(crate) fn has_default(self) -> bool {
-        !matches!(self, Self::Body | Self::Attribute | Self::ResourceAttribute | Self::ScopeAttribute)
+        !matches!(
+            self,
+            Self::Body | Self::Attribute | Self::ResourceAttribute | Self::ScopeAttribute
+        )
     }
 
     /// Whether the field is part of `LogRecord`.
@@ -134,9 +137,18 @@ impl<'k> From<&'k Field> for Key<'k> {
             Field::TraceId => fixed(Id::TraceId),
             Field::SpanId => fixed(Id::SpanId),
             Field::TraceFlags => fixed(Id::TraceFlags),
-            Field::Attribute(name) => Self { id: Id::Attribute, name },
-            Field::ResourceAttribute(name) => Self { id: Id::ResourceAttribute, name },
-            Field::ScopeAttribute(name) => Self { id: Id::ScopeAttribute, name },
+            Field::Attribute(name) => Self {
+                id: Id::Attribute,
+                name,
+            },
+            Field::ResourceAttribute(name) => Self {
+                id: Id::ResourceAttribute,
+                name,
+            },
+            Field::ScopeAttribute(name) => Self {
+                id: Id::ScopeAttribute,
+                name,
+            },
             Field::ScopeName => fixed(Id::ScopeName),
             Field::ScopeVersion => fixed(Id::ScopeVersion),
         }

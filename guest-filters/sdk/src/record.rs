@@ -41,7 +41,9 @@ impl Record<'_> {
     #[must_use]
     #[inline]
     pub fn severity(&self) -> Severity {
-        self.int(Id::SeverityNumber).and_then(|number| Severity::try_from(number).ok()).unwrap_or_default()
+        self.int(Id::SeverityNumber)
+            .and_then(|number| Severity::try_from(number).ok())
+            .unwrap_or_default()
     }
 
     /// The severity as the source spelt it.
@@ -84,21 +86,30 @@ impl Record<'_> {
     #[must_use]
     #[inline]
     pub fn attribute(&self, key: &str) -> Option<Value<'_>> {
-        self.value(Key { id: Id::Attribute, name: key })
+        self.value(Key {
+            id: Id::Attribute,
+            name: key,
+        })
     }
 
     /// The resource's first attribute with this key.
     #[must_use]
     #[inline]
     pub fn resource_attribute(&self, key: &str) -> Option<Value<'_>> {
-        self.value(Key { id: Id::ResourceAttribute, name: key })
+        self.value(Key {
+            id: Id::ResourceAttribute,
+            name: key,
+        })
     }
 
     /// The instrumentation scope's first attribute with this key.
     #[must_use]
     #[inline]
     pub fn scope_attribute(&self, key: &str) -> Option<Value<'_>> {
-        self.value(Key { id: Id::ScopeAttribute, name: key })
+        self.value(Key {
+            id: Id::ScopeAttribute,
+            name: key,
+        })
     }
 
     /// The instrumentation scope's name.
@@ -182,25 +193,32 @@ impl Record<'_> {
     }
 
     fn whole(&self, id: Id) -> &[u8] {
-        self.columns.get(Key::fixed(id)).value(self.row).and_then(Value::as_bytes).unwrap_or_default()
+        self.columns
+            .get(Key::fixed(id))
+            .value(self.row)
+            .and_then(Value::as_bytes)
+            .unwrap_or_default()
     }
 
     /// What the filter has put in place of the whole record.
     fn replaced(&self) -> Option<&[u8]> {
-        self.edits.get(Key::fixed(Id::LogRecord)).flatten().and_then(Value::as_bytes)
+        self.edits
+            .get(Key::fixed(Id::LogRecord))
+            .flatten()
+            .and_then(Value::as_bytes)
     }
 }
 
 /// Changing.
 impl Record<'_> {
-    /// Sets when it happened, in nanoseconds since the Unix epoch.
+    /// Sets when it happened, in nanoseconds since the Unix epoch, up to the year 2262.
     pub fn set_time(&mut self, time: u64) {
-        self.set_int(Id::Time, time.cast_signed());
+        self.set_int(Id::Time, time.try_into().unwrap_or(i64::MAX));
     }
 
-    /// Sets when it was first seen, in nanoseconds since the Unix epoch.
+    /// Sets when it was first seen, in nanoseconds since the Unix epoch, up to the year 2262.
     pub fn set_observed_time(&mut self, time: u64) {
-        self.set_int(Id::ObservedTime, time.cast_signed());
+        self.set_int(Id::ObservedTime, time.try_into().unwrap_or(i64::MAX));
     }
 
     /// Sets how severe it is. The severity's text stays as it is.
@@ -230,12 +248,18 @@ impl Record<'_> {
 
     /// Sets the trace that the record belongs to, or removes it.
     pub fn set_trace_id(&mut self, id: Option<[u8; 16]>) {
-        self.edits.set(Key::fixed(Id::TraceId), id.as_ref().map(|id| Value::Bytes(id)));
+        self.edits.set(
+            Key::fixed(Id::TraceId),
+            id.as_ref().map(|id| Value::Bytes(id)),
+        );
     }
 
     /// Sets the span that the record belongs to, or removes it.
     pub fn set_span_id(&mut self, id: Option<[u8; 8]>) {
-        self.edits.set(Key::fixed(Id::SpanId), id.as_ref().map(|id| Value::Bytes(id)));
+        self.edits.set(
+            Key::fixed(Id::SpanId),
+            id.as_ref().map(|id| Value::Bytes(id)),
+        );
     }
 
     /// Sets the W3C trace flags.
@@ -245,34 +269,70 @@ impl Record<'_> {
 
     /// Sets an attribute. Of several with this key, the first gets the value and the others go.
     pub fn set_attribute<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
-        self.edits.set(Key { id: Id::Attribute, name: key }, Some(value.into()));
+        self.edits.set(
+            Key {
+                id: Id::Attribute,
+                name: key,
+            },
+            Some(value.into()),
+        );
     }
 
     /// Removes every attribute with this key.
     pub fn remove_attribute(&mut self, key: &str) {
-        self.edits.set(Key { id: Id::Attribute, name: key }, None);
+        self.edits.set(
+            Key {
+                id: Id::Attribute,
+                name: key,
+            },
+            None,
+        );
     }
 
     /// Sets an attribute of this record's resource. Records of the same resource that don't get the same change
     /// keep the resource as it is.
     pub fn set_resource_attribute<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
-        self.edits.set(Key { id: Id::ResourceAttribute, name: key }, Some(value.into()));
+        self.edits.set(
+            Key {
+                id: Id::ResourceAttribute,
+                name: key,
+            },
+            Some(value.into()),
+        );
     }
 
     /// Removes an attribute of this record's resource.
     pub fn remove_resource_attribute(&mut self, key: &str) {
-        self.edits.set(Key { id: Id::ResourceAttribute, name: key }, None);
+        self.edits.set(
+            Key {
+                id: Id::ResourceAttribute,
+                name: key,
+            },
+            None,
+        );
     }
 
     /// Sets an attribute of this record's instrumentation scope. Records of the same scope that don't get the
     /// same change keep the scope as it is.
     pub fn set_scope_attribute<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
-        self.edits.set(Key { id: Id::ScopeAttribute, name: key }, Some(value.into()));
+        self.edits.set(
+            Key {
+                id: Id::ScopeAttribute,
+                name: key,
+            },
+            Some(value.into()),
+        );
     }
 
     /// Removes an attribute of this record's instrumentation scope.
     pub fn remove_scope_attribute(&mut self, key: &str) {
-        self.edits.set(Key { id: Id::ScopeAttribute, name: key }, None);
+        self.edits.set(
+            Key {
+                id: Id::ScopeAttribute,
+                name: key,
+            },
+            None,
+        );
     }
 
     /// Sets a field that is chosen at run time. [`Value::Empty`] removes it.
@@ -282,20 +342,29 @@ impl Record<'_> {
     pub fn set<'v>(&mut self, field: &Field, value: impl Into<Value<'v>>) -> Result<(), Error> {
         let value = value.into();
         let wanted = match (field, value) {
-            (Field::ScopeName | Field::ScopeVersion, _) => return Err(format!("{field:?} can't be changed").into()),
-            (Field::Body | Field::Attribute(_) | Field::ResourceAttribute(_) | Field::ScopeAttribute(_), _)
+            (Field::ScopeName | Field::ScopeVersion, _) => {
+                return Err(format!("{field:?} can't be changed").into());
+            }
+            (
+                Field::Body
+                | Field::Attribute(_)
+                | Field::ResourceAttribute(_)
+                | Field::ScopeAttribute(_),
+                _,
+            )
             | (_, Value::Empty)
-            | (Field::Time | Field::ObservedTime, Value::Int(_))
+            | (Field::Time | Field::ObservedTime, Value::Int(0..))
             | (Field::SeverityNumber, Value::Int(0..=24))
             | (Field::TraceFlags, Value::Int(0..=255))
             | (Field::SeverityText | Field::EventName, Value::Str(_))
             | (Field::TraceId, Value::Bytes([_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _]))
             | (Field::SpanId, Value::Bytes([_, _, _, _, _, _, _, _])) => {
-                let empty = matches!(value, Value::Int(0) | Value::Str("")) && Key::from(field).id.has_default();
+                let empty = matches!(value, Value::Int(0) | Value::Str(""))
+                    && Key::from(field).id.has_default();
                 self.edits.set(field.into(), (!empty).then_some(value));
                 return Ok(());
             }
-            (Field::Time | Field::ObservedTime, _) => "an int",
+            (Field::Time | Field::ObservedTime, _) => "an int that is not negative",
             (Field::SeverityNumber, _) => "an int from 0 to 24",
             (Field::TraceFlags, _) => "an int from 0 to 255",
             (Field::SeverityText | Field::EventName, _) => "a string",
@@ -316,15 +385,20 @@ impl Record<'_> {
     /// Puts another `LogRecord`, as OTLP protobuf, in this one's place. The changes made to the record so far are
     /// gone with it. Sluicegate checks the bytes, and counts malformed ones as a failure of the filter.
     pub fn replace(&mut self, log_record: &[u8]) {
-        self.edits.set(Key::fixed(Id::LogRecord), Some(Value::Bytes(log_record)));
+        self.edits
+            .set(Key::fixed(Id::LogRecord), Some(Value::Bytes(log_record)));
     }
 
     fn set_int(&mut self, id: Id, value: i64) {
-        self.edits.set(Key::fixed(id), (value != 0).then_some(Value::Int(value)));
+        self.edits
+            .set(Key::fixed(id), (value != 0).then_some(Value::Int(value)));
     }
 
     fn set_str(&mut self, id: Id, value: &str) {
-        self.edits.set(Key::fixed(id), (!value.is_empty()).then_some(Value::Str(value)));
+        self.edits.set(
+            Key::fixed(id),
+            (!value.is_empty()).then_some(Value::Str(value)),
+        );
     }
 }
 

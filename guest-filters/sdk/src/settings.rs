@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 pub struct Settings(String);
 
 impl Settings {
-    pub(crate) fn new(json: String) -> Self {
-        Self(json)
+    /// Settings from JSON text, for guests that use [`raw`](crate::raw) and for tests.
+    pub fn from_json(json: impl Into<String>) -> Self {
+        Self(json.into())
     }
 
     /// The settings as `T`. Give `T` the attribute `#[serde(deny_unknown_fields)]`, so that a misspelt setting
@@ -25,7 +26,11 @@ impl Settings {
             let position = format!(" at line {} column {}", error.line(), error.column());
             let text = error.to_string();
             let text = text.strip_suffix(&position).unwrap_or(&text);
-            if path == "." { text.into() } else { format!("{path}: {text}").into() }
+            if path == "." {
+                text.into()
+            } else {
+                format!("{path}: {text}").into()
+            }
         })
     }
 

@@ -26,9 +26,31 @@ pub struct UnknownSeverity(String);
 
 /// Short names, by number, as the specification's table has them.
 const NAMES: [&str; 25] = [
-    "UNSPECIFIED", "TRACE", "TRACE2", "TRACE3", "TRACE4", "DEBUG", "DEBUG2", "DEBUG3", "DEBUG4", "INFO", "INFO2",
-    "INFO3", "INFO4", "WARN", "WARN2", "WARN3", "WARN4", "ERROR", "ERROR2", "ERROR3", "ERROR4", "FATAL", "FATAL2",
-    "FATAL3", "FATAL4",
+    "UNSPECIFIED",
+    "TRACE",
+    "TRACE2",
+    "TRACE3",
+    "TRACE4",
+    "DEBUG",
+    "DEBUG2",
+    "DEBUG3",
+    "DEBUG4",
+    "INFO",
+    "INFO2",
+    "INFO3",
+    "INFO4",
+    "WARN",
+    "WARN2",
+    "WARN3",
+    "WARN4",
+    "ERROR",
+    "ERROR2",
+    "ERROR3",
+    "ERROR4",
+    "FATAL",
+    "FATAL2",
+    "FATAL3",
+    "FATAL4",
 ];
 
 /// The constants, which all look alike.
@@ -85,7 +107,10 @@ impl FromStr for Severity {
         if let Ok(number) = text.parse::<i64>() {
             return Self::try_from(number);
         }
-        match NAMES.iter().position(|name| name.eq_ignore_ascii_case(text)) {
+        match NAMES
+            .iter()
+            .position(|name| name.eq_ignore_ascii_case(text))
+        {
             Some(number) => Ok(Self(number as u8)),
             None => Err(UnknownSeverity(text.to_owned())),
         }
@@ -154,7 +179,10 @@ mod tests {
             assert_eq!(number.to_string().parse(), Ok(severity));
         }
         for unknown in ["25", "-1", "", "INFO5", "LOUD", "INFO "] {
-            assert_eq!(unknown.parse::<Severity>(), Err(UnknownSeverity(unknown.to_owned())));
+            assert_eq!(
+                unknown.parse::<Severity>(),
+                Err(UnknownSeverity(unknown.to_owned()))
+            );
         }
     }
 }

@@ -49,7 +49,11 @@ enum Chunks<'a> {
     One(&'a [u8]),
     /// A message that its sender wrote in several pieces, which protobuf reads as one: all members of kind
     /// `number` that `holder` has, but for the first `skip` of its members.
-    Split { holder: Holder<'a>, number: u32, skip: usize },
+    Split {
+        holder: Holder<'a>,
+        number: u32,
+        skip: usize,
+    },
 }
 
 /// Where an `AnyValue` stands: alone in `message`, or in its fields with the number `field`, of which there may
@@ -64,43 +68,71 @@ impl<'a> Value<'a> {
     /// The text, if this is a string.
     #[must_use]
     pub fn as_str(self) -> Option<&'a str> {
-        if let Self::Str(text) = self { Some(text) } else { None }
+        if let Self::Str(text) = self {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     /// The boolean, if this is one.
     #[must_use]
     pub fn as_bool(self) -> Option<bool> {
-        if let Self::Bool(value) = self { Some(value) } else { None }
+        if let Self::Bool(value) = self {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// The integer, if this is one.
     #[must_use]
     pub fn as_int(self) -> Option<i64> {
-        if let Self::Int(value) = self { Some(value) } else { None }
+        if let Self::Int(value) = self {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// The number, if this is a double.
     #[must_use]
     pub fn as_double(self) -> Option<f64> {
-        if let Self::Double(value) = self { Some(value) } else { None }
+        if let Self::Double(value) = self {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// The bytes, if this is bytes.
     #[must_use]
     pub fn as_bytes(self) -> Option<&'a [u8]> {
-        if let Self::Bytes(value) = self { Some(value) } else { None }
+        if let Self::Bytes(value) = self {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// The elements, if this is an array.
     #[must_use]
     pub fn as_array(self) -> Option<Array<'a>> {
-        if let Self::Array(value) = self { Some(value) } else { None }
+        if let Self::Array(value) = self {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// The entries, if this is a key-value list.
     #[must_use]
     pub fn as_kv_list(self) -> Option<KvList<'a>> {
-        if let Self::KvList(value) = self { Some(value) } else { None }
+        if let Self::KvList(value) = self {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// A copy that borrows nothing.
@@ -182,14 +214,18 @@ impl<'a> Value<'a> {
         let number = u32::from(self.kind());
         match self {
             Self::Empty => return,
-            Self::Bool(value) => return out.extend_from_slice(&[(number << 3) as u8, u8::from(value)]),
+            Self::Bool(value) => {
+                return out.extend_from_slice(&[(number << 3) as u8, u8::from(value)]);
+            }
             Self::Int(value) => {
                 out.push((number << 3) as u8);
                 return write_varint(out, value.cast_unsigned());
             }
             Self::Double(_) => out.push((number << 3 | 1) as u8),
             Self::Str(value) => write_prefix(out, number, value.len()),
-            Self::Array(Array(chunks)) | Self::KvList(KvList(chunks)) => write_prefix(out, number, chunks.len()),
+            Self::Array(Array(chunks)) | Self::KvList(KvList(chunks)) => {
+                write_prefix(out, number, chunks.len())
+            }
             Self::Bytes(value) => write_prefix(out, number, value.len()),
         }
         self.write_data(out);
@@ -199,7 +235,13 @@ impl<'a> Value<'a> {
 impl<'a> Array<'a> {
     /// The elements in order.
     pub fn iter(self) -> impl Iterator<Item = Value<'a>> {
-        self.0.entries().map(|element| Holder { message: element, field: None }.value())
+        self.0.entries().map(|element| {
+            Holder {
+                message: element,
+                field: None,
+            }
+            .value()
+        })
     }
 }
 
@@ -212,7 +254,8 @@ impl<'a> KvList<'a> {
     /// The value of the first entry with this key.
     #[must_use]
     pub fn get(self, key: &str) -> Option<Value<'a>> {
-        self.iter().find_map(|(found, value)| (found == key).then_some(value))
+        self.iter()
+            .find_map(|(found, value)| (found == key).then_some(value))
     }
 }
 
@@ -220,12 +263,18 @@ impl<'a> Chunks<'a> {
     fn iter(self) -> impl Iterator<Item = &'a [u8]> {
         let (one, split) = match self {
             Self::One(chunk) => (Some(chunk), None),
-            Self::Split { holder, number, skip } => (
+            Self::Split {
+                holder,
+                number,
+                skip,
+            } => (
                 None,
-                Some(holder.members().skip(skip).filter_map(move |(found, payload)| match payload {
-                    Payload::Len(chunk) if found == number => Some(chunk),
-                    _ => None,
-                })),
+                Some(holder.members().skip(skip).filter_map(
+                    move |(found, payload)| match payload {
+                        Payload::Len(chunk) if found == number => Some(chunk),
+                        _ => None,
+                    },
+                )),
             ),
         };
         one.into_iter().chain(split.into_iter().flatten())
@@ -246,8 +295,14 @@ impl<'a> Holder<'a> {
     pub(crate) fn within(message: &'a [u8], field: u32) -> Self {
         let mut parts = Fields(message).messages(field);
         match (parts.next(), parts.next()) {
-            (part, None) => Self { message: part.unwrap_or_default(), field: None },
-            _ => Self { message, field: Some(field) },
+            (part, None) => Self {
+                message: part.unwrap_or_default(),
+                field: None,
+            },
+            _ => Self {
+                message,
+                field: Some(field),
+            },
         }
     }
 
@@ -255,9 +310,15 @@ impl<'a> Holder<'a> {
     fn members(self) -> impl Iterator<Item = (u32, Payload<'a>)> {
         let (whole, parts) = match self.field {
             None => (Some(Fields(self.message)), None),
-            Some(field) => (None, Some(Fields(self.message).messages(field).flat_map(Fields))),
+            Some(field) => (
+                None,
+                Some(Fields(self.message).messages(field).flat_map(Fields)),
+            ),
         };
-        whole.into_iter().flatten().chain(parts.into_iter().flatten())
+        whole
+            .into_iter()
+            .flatten()
+            .chain(parts.into_iter().flatten())
     }
 
     /// The value: of several members the last one counts, but neighbours that are messages of one kind merge.
@@ -272,8 +333,14 @@ impl<'a> Holder<'a> {
         let mut value = Value::Empty;
         let mut run_start = 0;
         for (index, (number, payload)) in self.members().enumerate() {
-            let Some(next) = member(number, payload) else { continue };
-            let split = Chunks::Split { holder: self, number, skip: run_start };
+            let Some(next) = member(number, payload) else {
+                continue;
+            };
+            let split = Chunks::Split {
+                holder: self,
+                number,
+                skip: run_start,
+            };
             value = match (value, next) {
                 (Value::Array(_), Value::Array(_)) => Value::Array(Array(split)),
                 (Value::KvList(_), Value::KvList(_)) => Value::KvList(KvList(split)),
@@ -298,6 +365,8 @@ fn member(number: u32, payload: Payload<'_>) -> Option<Value<'_>> {
         (5, Payload::Len(bytes)) => Value::Array(Array(Chunks::One(bytes))),
         (6, Payload::Len(bytes)) => Value::KvList(KvList(Chunks::One(bytes))),
         (7, Payload::Len(bytes)) => Value::Bytes(bytes),
+        // A reference into the string table of profiles, which log records don't have.
+        (8, Payload::Varint(_)) => Value::Empty,
         _ => return None,
     })
 }
@@ -305,7 +374,10 @@ fn member(number: u32, payload: Payload<'_>) -> Option<Value<'_>> {
 /// Reads a `KeyValue` message.
 pub(crate) fn key_value(message: &[u8]) -> (&str, Value<'_>) {
     let mut key = "";
-    let mut holder = Holder { message: &[], field: None };
+    let mut holder = Holder {
+        message: &[],
+        field: None,
+    };
     let mut parts = 0;
     for field in Fields(message) {
         match field {
@@ -318,7 +390,10 @@ pub(crate) fn key_value(message: &[u8]) -> (&str, Value<'_>) {
         }
     }
     if parts > 1 {
-        holder = Holder { message, field: Some(2) };
+        holder = Holder {
+            message,
+            field: Some(2),
+        };
     }
     (key, holder.value())
 }
@@ -401,4 +476,3 @@ impl<'a> From<&'a Vec<u8>> for Value<'a> {
         Self::Bytes(value)
     }
 }
-

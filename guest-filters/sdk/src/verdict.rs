@@ -58,7 +58,15 @@ pub(crate) struct Verdicts<'a> {
 
 impl<'a> Verdicts<'a> {
     pub(crate) fn new(len: usize, routes: &'a [String]) -> Self {
-        Self { routes, len, given: 0, rows: Vec::new(), table: vec![Verdict::Keep], drops: 0, last: 0 }
+        Self {
+            routes,
+            len,
+            given: 0,
+            rows: Vec::new(),
+            table: vec![Verdict::Keep],
+            drops: 0,
+            last: 0,
+        }
     }
 
     /// Notes the next row's verdict.
@@ -101,7 +109,9 @@ impl<'a> Verdicts<'a> {
         if found.is_none() {
             match &verdict {
                 Verdict::Route(name) if !self.routes.iter().any(|route| route == name) => {
-                    return Err(format!("the filter routed a record to `{name}`, which is none of its routes"));
+                    return Err(format!(
+                        "the filter routed a record to `{name}`, which is none of its routes"
+                    ));
                 }
                 Verdict::Drop(_) if self.drops + self.routes.len() + 2 > usize::from(u8::MAX) => {
                     verdict = Verdict::drop(OTHER_REASONS);

@@ -121,7 +121,17 @@ mod tests {
 
     #[test]
     fn varints_survive_a_round_trip_and_know_their_size() {
-        for value in [0, 1, 127, 128, 300, 1 << 21, u64::from(u32::MAX), 1 << 63, u64::MAX] {
+        for value in [
+            0,
+            1,
+            127,
+            128,
+            300,
+            1 << 21,
+            u64::from(u32::MAX),
+            1 << 63,
+            u64::MAX,
+        ] {
             let mut bytes = Vec::new();
             write_varint(&mut bytes, value);
             assert_eq!(bytes.len(), varint_size(value), "{value}");
@@ -132,11 +142,11 @@ mod tests {
     #[test]
     fn fields_are_read_by_wire_type_and_groups_are_skipped() {
         let bytes = [
-            &[0x08, 0x96, 0x01][..],                // 1: varint 150
-            &[0x13, 0x08, 0x01, 0x1b, 0x1c, 0x14],  // 2: a group that holds a field and a group
-            &[0x1d, 1, 0, 0, 0],                    // 3: fixed32
-            &[0x21, 2, 0, 0, 0, 0, 0, 0, 0],        // 4: fixed64
-            &[0x2a, 2, b'h', b'i'],                 // 5: bytes
+            &[0x08, 0x96, 0x01][..],               // 1: varint 150
+            &[0x13, 0x08, 0x01, 0x1b, 0x1c, 0x14], // 2: a group that holds a field and a group
+            &[0x1d, 1, 0, 0, 0],                   // 3: fixed32
+            &[0x21, 2, 0, 0, 0, 0, 0, 0, 0],       // 4: fixed64
+            &[0x2a, 2, b'h', b'i'],                // 5: bytes
         ]
         .concat();
         let fields: Vec<_> = Fields(&bytes).collect();
@@ -153,7 +163,15 @@ mod tests {
 
     #[test]
     fn broken_bytes_end_the_reading() {
-        for broken in [&[0x08][..], &[0x0a, 5, 1], &[0x0d, 1], &[0x09, 1], &[0x0c], &[0x0f], &[0xff; 11]] {
+        for broken in [
+            &[0x08][..],
+            &[0x0a, 5, 1],
+            &[0x0d, 1],
+            &[0x09, 1],
+            &[0x0c],
+            &[0x0f],
+            &[0xff; 11],
+        ] {
             assert_eq!(Fields(broken).next(), None, "{broken:?}");
         }
     }
