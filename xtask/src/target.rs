@@ -24,17 +24,9 @@ pub(crate) fn set_up() -> Result<()> {
     }
     if Path::new("/usr/bin/apt-get").exists() && root_user() {
         // Package lists may be missing or old; where they can't be refreshed the old ones may do.
-        let _ = Step::new("apt-get")
-            .args(["update", "--quiet"])
-            .run("refreshing Debian's package lists");
-        let install = Step::new("apt-get")
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(PACKAGES);
-        if install
-            .run("installing Debian's Rust for WebAssembly")
-            .is_ok()
-            && debian()
-        {
+        let _ = Step::new("apt-get").args(["update", "--quiet"]).run("refreshing Debian's package lists");
+        let install = Step::new("apt-get").args(["install", "--yes", "--no-install-recommends"]).args(PACKAGES);
+        if install.run("installing Debian's Rust for WebAssembly").is_ok() && debian() {
             return Ok(());
         }
     }
@@ -48,24 +40,14 @@ pub(crate) fn set_up() -> Result<()> {
 
 fn installed() -> bool {
     let sysroot = Step::new("rustc").args(["--print", "sysroot"]).output();
-    sysroot.is_some_and(|sysroot| {
-        Path::new(&sysroot)
-            .join("lib/rustlib")
-            .join(TARGET)
-            .exists()
-    })
+    sysroot.is_some_and(|sysroot| Path::new(&sysroot).join("lib/rustlib").join(TARGET).exists())
 }
 
 /// Whether Debian's packages are there.
 fn debian() -> bool {
-    [
-        "bin/rustc",
-        "bin/cargo",
-        "bin/wasm-ld-19",
-        "lib/rustlib/src/rust/library/std",
-    ]
-    .iter()
-    .all(|path| Path::new("/usr").join(path).exists())
+    ["bin/rustc", "bin/cargo", "bin/wasm-ld-19", "lib/rustlib/src/rust/library/std"]
+        .iter()
+        .all(|path| Path::new("/usr").join(path).exists())
 }
 
 fn root_user() -> bool {
