@@ -16,3 +16,4 @@
 
 pub mod batch;
 pub mod config;
+pub mod filter;
