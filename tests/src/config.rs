@@ -31,17 +31,13 @@ impl Config {
     #[must_use]
     pub fn filter(self, filter: &str, more: &str) -> Self {
         let component = crate::component(filter);
-        self.processor(
-            &format!("wasm/{}", filter.replace('_', "-")),
-            &format!("component: {component:?}, {more}"),
-        )
+        self.processor(&format!("wasm/{}", filter.replace('_', "-")), &format!("component: {component:?}, {more}"))
     }
 
     /// Adds the processor `name` with these keys, in YAML's flow style.
     #[must_use]
     pub fn processor(mut self, name: &str, keys: &str) -> Self {
-        self.processors
-            .push((name.to_owned(), format!("{{ {keys} }}")));
+        self.processors.push((name.to_owned(), format!("{{ {keys} }}")));
         self
     }
 
@@ -59,14 +55,8 @@ impl Config {
         let exporters = self.exporters.iter().map(|(name, _)| name.as_str());
         let main: Vec<_> = exporters.filter(|name| !routed(name)).collect();
         let main = main.join(", ");
-        let chain: Vec<_> = self
-            .processors
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let mut text =
-            "receivers: { otlp: { protocols: { grpc: { endpoint: '127.0.0.1:0' } } } }\n"
-                .to_owned();
+        let chain: Vec<_> = self.processors.iter().map(|(name, _)| name.as_str()).collect();
+        let mut text = "receivers: { otlp: { protocols: { grpc: { endpoint: '127.0.0.1:0' } } } }\n".to_owned();
         section(&mut text, "processors", &self.processors);
         section(&mut text, "exporters", &self.exporters);
         text += "extensions: { health_check: { endpoint: '127.0.0.1:0' } }\n\
@@ -81,18 +71,11 @@ impl Config {
         let _ = writeln!(text, "      processors: [{}]", chain.join(", "));
         let _ = writeln!(text, "      exporters: [{main}]");
         if !self.routes.is_empty() {
-            let routes: Vec<_> = self
-                .routes
-                .iter()
-                .map(|(route, to)| format!("{route}: [{to}]"))
-                .collect();
+            let routes: Vec<_> = self.routes.iter().map(|(route, to)| format!("{route}: [{to}]")).collect();
             let _ = writeln!(text, "      routes: {{ {} }}", routes.join(", "));
         }
         for signal in ["traces", "metrics"] {
-            let _ = writeln!(
-                text,
-                "    {signal}: {{ receivers: [otlp], exporters: [{main}] }}"
-            );
+            let _ = writeln!(text, "    {signal}: {{ receivers: [otlp], exporters: [{main}] }}");
         }
         text
     }

@@ -25,10 +25,7 @@ impl Example {
     /// The example `name`.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            folder: crate::root().join("examples").join(name),
-        }
+        Self { name: name.to_owned(), folder: crate::root().join("examples").join(name) }
     }
 
     /// All of them, in order.
@@ -65,11 +62,7 @@ impl Example {
     /// When it can't be read.
     pub fn input(&self) -> Result<Vec<ExportLogsServiceRequest>> {
         let input = otlp::read(&self.input_file())?;
-        anyhow::ensure!(
-            !input.is_empty(),
-            "{} holds nothing",
-            self.input_file().display()
-        );
+        anyhow::ensure!(!input.is_empty(), "{} holds nothing", self.input_file().display());
         Ok(input)
     }
 
@@ -79,8 +72,7 @@ impl Example {
     /// When it can't be read.
     pub fn expected(&self) -> Result<Expected> {
         let folder = self.folder.join("expected");
-        let files =
-            fs::read_dir(&folder).with_context(|| format!("can't read {}", folder.display()))?;
+        let files = fs::read_dir(&folder).with_context(|| format!("can't read {}", folder.display()))?;
         files.map(|file| destination(&file?.path())).collect()
     }
 
@@ -90,9 +82,7 @@ impl Example {
     /// When it can't be read.
     pub fn written(&self, folder: &Path) -> Result<Expected> {
         let names = self.expected()?.into_keys();
-        names
-            .map(|name| destination(&folder.join(name).with_extension("jsonl")))
-            .collect()
+        names.map(|name| destination(&folder.join(name).with_extension("jsonl"))).collect()
     }
 
     /// The variables that let its configuration run beside others: ports from the system, components from where
@@ -118,17 +108,9 @@ impl Example {
     /// When it can't be read.
     pub fn configuration_to(&self, endpoint: impl Fn(&str) -> String) -> Result<String> {
         let text = fs::read_to_string(self.configuration())?;
-        let lines = text.lines().map(|line| {
-            match line
-                .strip_prefix("  file/")
-                .and_then(|line| line.split_once(':'))
-            {
-                Some((name, _)) => format!(
-                    "  otlp_grpc/{name}: {}\n",
-                    crate::config::otlp(&endpoint(name))
-                ),
-                None => format!("{}\n", line.replace("file/", "otlp_grpc/")),
-            }
+        let lines = text.lines().map(|line| match line.strip_prefix("  file/").and_then(|line| line.split_once(':')) {
+            Some((name, _)) => format!("  otlp_grpc/{name}: {}\n", crate::config::otlp(&endpoint(name))),
+            None => format!("{}\n", line.replace("file/", "otlp_grpc/")),
         });
         Ok(lines.collect())
     }
@@ -136,10 +118,6 @@ impl Example {
 
 /// Reads a destination's file and names it after it.
 fn destination(file: &Path) -> Result<(String, Vec<ExportLogsServiceRequest>)> {
-    let name = file
-        .file_stem()
-        .context("a file has a name")?
-        .to_string_lossy()
-        .into_owned();
+    let name = file.file_stem().context("a file has a name")?.to_string_lossy().into_owned();
     Ok((name, otlp::read(file)?))
 }

@@ -31,11 +31,7 @@ impl Difference {
     /// The field's name without what is inside of a body or of an attribute.
     #[must_use]
     pub fn top(&self) -> &str {
-        if self.field.starts_with("body") {
-            "body"
-        } else {
-            self.field.split('[').next().unwrap_or_default()
-        }
+        if self.field.starts_with("body") { "body" } else { self.field.split('[').next().unwrap_or_default() }
     }
 }
 
@@ -45,10 +41,7 @@ pub fn fields(row: &Row) -> Vec<Field> {
     let record = &row.record;
     let mut fields = vec![
         ("time".to_owned(), record.time_unix_nano.to_string()),
-        (
-            "severity".to_owned(),
-            format!("{} {}", record.severity_number, record.severity_text),
-        ),
+        ("severity".to_owned(), format!("{} {}", record.severity_number, record.severity_text)),
         ("event name".to_owned(), record.event_name.clone()),
         ("trace id".to_owned(), hex(&record.trace_id)),
         ("span id".to_owned(), hex(&record.span_id)),
@@ -64,10 +57,7 @@ pub fn fields(row: &Row) -> Vec<Field> {
         ("resource", &row.resource.attributes),
     ] {
         for KeyValue { key, value, .. } in attributes {
-            fields.push((
-                format!("{of} {key}"),
-                value.as_ref().map(text).unwrap_or_default(),
-            ));
+            fields.push((format!("{of} {key}"), value.as_ref().map(text).unwrap_or_default()));
         }
     }
     fields
@@ -77,28 +67,19 @@ pub fn fields(row: &Row) -> Vec<Field> {
 #[must_use]
 pub fn differences(before: &Row, after: &Row) -> Vec<Difference> {
     let (before, after) = (fields(before), fields(after));
-    let find = |fields: &[Field], name: &str| {
-        fields
-            .iter()
-            .find(|(field, _)| field == name)
-            .map(|(_, value)| value.clone())
-    };
+    let find =
+        |fields: &[Field], name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone());
     let gone = before.iter().map(|(name, value)| Difference {
         field: name.clone(),
         before: Some(value.clone()),
         after: find(&after, name),
     });
-    let new = after
-        .iter()
-        .filter(|(name, _)| find(&before, name).is_none())
-        .map(|(name, value)| Difference {
-            field: name.clone(),
-            before: None,
-            after: Some(value.clone()),
-        });
-    gone.chain(new)
-        .filter(|difference| difference.before != difference.after)
-        .collect()
+    let new = after.iter().filter(|(name, _)| find(&before, name).is_none()).map(|(name, value)| Difference {
+        field: name.clone(),
+        before: None,
+        after: Some(value.clone()),
+    });
+    gone.chain(new).filter(|difference| difference.before != difference.after).collect()
 }
 
 /// `value` in a notation near to JSON.
@@ -116,13 +97,8 @@ pub fn text(value: &AnyValue) -> String {
             format!("[{}]", list(array.values.iter().map(text).collect()))
         }
         Some(Value::KvlistValue(map)) => {
-            let entry = |entry: &KeyValue| {
-                format!(
-                    "{}: {}",
-                    entry.key,
-                    entry.value.as_ref().map(text).unwrap_or_default()
-                )
-            };
+            let entry =
+                |entry: &KeyValue| format!("{}: {}", entry.key, entry.value.as_ref().map(text).unwrap_or_default());
             format!("{{{}}}", list(map.values.iter().map(entry).collect()))
         }
         Some(other) => format!("{other:?}"),
@@ -164,14 +140,9 @@ mod tests {
             record.attributes = vec![otlp::attribute("b", "2"), otlp::attribute("c", "3")];
             row(record)
         };
-        let found: Vec<_> = differences(&before, &after)
-            .iter()
-            .map(|it| format!("{} {}", it.verb(), it.field))
-            .collect();
-        assert_eq!(
-            found,
-            ["changed body", "removed attribute a", "set attribute c"]
-        );
+        let found: Vec<_> =
+            differences(&before, &after).iter().map(|it| format!("{} {}", it.verb(), it.field)).collect();
+        assert_eq!(found, ["changed body", "removed attribute a", "set attribute c"]);
         assert!(differences(&before, &before).is_empty());
     }
 }

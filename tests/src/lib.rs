@@ -71,17 +71,12 @@ pub fn target_dir() -> PathBuf {
 #[must_use]
 pub fn component(name: &str) -> PathBuf {
     let path = filters_dir().join(name).with_extension("wasm");
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo xtask filters`",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing: run `cargo xtask filters`", path.display());
     path
 }
 
 /// Where the filters' components are.
 #[must_use]
 pub fn filters_dir() -> PathBuf {
-    std::env::var_os("SLUICEGATE_FILTERS")
-        .map_or_else(|| target_dir().join("filters"), PathBuf::from)
+    std::env::var_os("SLUICEGATE_FILTERS").map_or_else(|| target_dir().join("filters"), PathBuf::from)
 }

@@ -52,22 +52,10 @@ impl Page {
     /// The sum of `metric` (without prefix and suffix) over all series which have these labels.
     #[must_use]
     pub fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> u64 {
-        let with = |sample: &&Sample| {
-            labels
-                .iter()
-                .all(|&(name, value)| sample.label(name) == Some(value))
-        };
-        let sum: f64 = self
-            .series(metric)
-            .filter(with)
-            .map(|sample| sample.value)
-            .sum();
+        let with = |sample: &&Sample| labels.iter().all(|&(name, value)| sample.label(name) == Some(value));
+        let sum: f64 = self.series(metric).filter(with).map(|sample| sample.value).sum();
         // Counts of records in tests are far below 2^53.
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "counters are whole and positive"
-        )]
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters are whole and positive")]
         let sum = sum as u64;
         sum
     }
@@ -98,9 +86,7 @@ impl Page {
 
     fn series(&self, metric: &str) -> impl Iterator<Item = &Sample> {
         let name = format!("sluicegate_{metric}_total");
-        self.samples
-            .iter()
-            .filter(move |sample| sample.name == name)
+        self.samples.iter().filter(move |sample| sample.name == name)
     }
 }
 
@@ -114,10 +100,7 @@ impl Accounts {
 
 impl Sample {
     fn label(&self, name: &str) -> Option<&str> {
-        self.labels
-            .iter()
-            .find(|(label, _)| label == name)
-            .map(|(_, value)| value.as_str())
+        self.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -126,23 +109,13 @@ impl Sample {
 /// # Errors
 /// When nobody answers, or not in HTTP.
 pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("nobody listens on {address}"))?;
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("nobody listens on {address}"))?;
     // HTTP/1.0, so that the body comes in one piece and ends with the connection.
-    stream
-        .write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())
-        .await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
     crate::patiently("an answer over HTTP", stream.read_to_string(&mut answer)).await?;
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .context("the answer is not HTTP")?;
-    let status = head
-        .split(' ')
-        .nth(1)
-        .context("the answer has no status")?
-        .parse()?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
+    let status = head.split(' ').nth(1).context("the answer has no status")?.parse()?;
     Ok((status, body.to_owned()))
 }
 
@@ -157,11 +130,7 @@ fn sample(line: &str) -> Result<Sample> {
         labels.push((label.trim_start_matches(',').to_owned(), value));
         rest = after;
     }
-    Ok(Sample {
-        name: name.to_owned(),
-        labels,
-        value: value.parse().with_context(wrong)?,
-    })
+    Ok(Sample { name: name.to_owned(), labels, value: value.parse().with_context(wrong)? })
 }
 
 /// Reads up to the closing quote; returns the text and what comes after.

@@ -23,19 +23,10 @@ pub struct Row {
 /// A request of one resource and one scope that holds `records`.
 #[must_use]
 pub fn request(records: impl IntoIterator<Item = LogRecord>) -> ExportLogsServiceRequest {
-    let resource = Resource {
-        attributes: vec![attribute("service.name", "shop")],
-        ..Resource::default()
-    };
-    let scope = InstrumentationScope {
-        name: "tests".to_owned(),
-        ..InstrumentationScope::default()
-    };
-    let scope_logs = ScopeLogs {
-        scope: Some(scope),
-        log_records: records.into_iter().collect(),
-        ..ScopeLogs::default()
-    };
+    let resource = Resource { attributes: vec![attribute("service.name", "shop")], ..Resource::default() };
+    let scope = InstrumentationScope { name: "tests".to_owned(), ..InstrumentationScope::default() };
+    let scope_logs =
+        ScopeLogs { scope: Some(scope), log_records: records.into_iter().collect(), ..ScopeLogs::default() };
     ExportLogsServiceRequest {
         resource_logs: vec![ResourceLogs {
             resource: Some(resource),
@@ -59,19 +50,13 @@ pub fn record(severity_number: i32, body: &str) -> LogRecord {
 /// An attribute.
 #[must_use]
 pub fn attribute(key: &str, value: &str) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(text(value)),
-        ..KeyValue::default()
-    }
+    KeyValue { key: key.to_owned(), value: Some(text(value)), ..KeyValue::default() }
 }
 
 /// A string value.
 #[must_use]
 pub fn text(text: &str) -> AnyValue {
-    AnyValue {
-        value: Some(Value::StringValue(text.to_owned())),
-    }
+    AnyValue { value: Some(Value::StringValue(text.to_owned())) }
 }
 
 /// All records of `requests`, in order.
@@ -101,14 +86,9 @@ pub fn count(requests: &[ExportLogsServiceRequest]) -> usize {
 /// # Errors
 /// When a line is none.
 pub fn read(path: &Path) -> Result<Vec<ExportLogsServiceRequest>> {
-    let text = if path.exists() {
-        fs::read_to_string(path)?
-    } else {
-        String::new()
-    };
+    let text = if path.exists() { fs::read_to_string(path)? } else { String::new() };
     let requests = text.lines().enumerate().map(|(line, text)| {
-        serde_json::from_str(text)
-            .with_context(|| format!("{}:{} is no OTLP JSON", path.display(), line + 1))
+        serde_json::from_str(text).with_context(|| format!("{}:{} is no OTLP JSON", path.display(), line + 1))
     });
     requests.collect()
 }
@@ -119,22 +99,14 @@ pub fn read(path: &Path) -> Result<Vec<ExportLogsServiceRequest>> {
 /// Where `actual` differs from `expected`, with the first difference and what is around it.
 pub fn assert_same<T: Debug + PartialEq>(what: &str, actual: &[T], expected: &[T]) {
     for (index, (actual, expected)) in actual.iter().zip(expected).enumerate() {
-        assert!(
-            actual == expected,
-            "{what}, number {index}, differs:\n{}",
-            difference(actual, expected)
-        );
+        assert!(actual == expected, "{what}, number {index}, differs:\n{}", difference(actual, expected));
     }
     assert!(
         actual.len() == expected.len(),
         "{what}: {} came instead of {}:\n{:#?}",
         actual.len(),
         expected.len(),
-        if actual.len() > expected.len() {
-            &actual[expected.len()..]
-        } else {
-            &expected[actual.len()..]
-        },
+        if actual.len() > expected.len() { &actual[expected.len()..] } else { &expected[actual.len()..] },
     );
 }
 
@@ -143,22 +115,10 @@ fn difference<T: Debug>(actual: &T, expected: &T) -> String {
     const BEFORE: usize = 12;
     const LINES: usize = 24;
     let (actual, expected) = (format!("{actual:#?}"), format!("{expected:#?}"));
-    let same = actual
-        .lines()
-        .zip(expected.lines())
-        .take_while(|(actual, expected)| actual == expected)
-        .count();
+    let same = actual.lines().zip(expected.lines()).take_while(|(actual, expected)| actual == expected).count();
     let part = |text: &str| {
-        let lines: Vec<_> = text
-            .lines()
-            .skip(same.saturating_sub(BEFORE))
-            .take(LINES)
-            .collect();
+        let lines: Vec<_> = text.lines().skip(same.saturating_sub(BEFORE)).take(LINES).collect();
         lines.join("\n")
     };
-    format!(
-        "--- actual ---\n{}\n--- expected ---\n{}",
-        part(&actual),
-        part(&expected)
-    )
+    format!("--- actual ---\n{}\n--- expected ---\n{}", part(&actual), part(&expected))
 }

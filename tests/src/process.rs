@@ -44,11 +44,7 @@ impl Process {
     /// # Errors
     /// When it can't be started.
     pub fn start(mut command: Command) -> Result<Self> {
-        let name = command
-            .as_std()
-            .get_program()
-            .to_string_lossy()
-            .into_owned();
+        let name = command.as_std().get_program().to_string_lossy().into_owned();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -60,13 +56,7 @@ impl Process {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let output = tokio::spawn(keep(stdout, Log::default()));
         let errors = tokio::spawn(keep(stderr, log.clone()));
-        Ok(Self {
-            name,
-            child,
-            log,
-            output,
-            errors,
-        })
+        Ok(Self { name, child, log, output, errors })
     }
 
     /// Waits for the first line of standard error of which `pick` makes something.
@@ -103,11 +93,7 @@ impl Process {
     /// # Errors
     /// When it has ended already.
     pub async fn signal(&self, name: &str) -> Result<()> {
-        let id = self
-            .child
-            .id()
-            .context("the program has ended")?
-            .to_string();
+        let id = self.child.id().context("the program has ended")?.to_string();
         let mut command = Command::new("sh");
         command.args(["-c", r#"kill -s "$0" "$1""#, name, &id]);
         if !command.status().await?.success() {
@@ -128,11 +114,7 @@ impl Process {
             if !self.errors.is_finished() {
                 let _ = (&mut self.errors).await?;
             }
-            Ok(Ended {
-                code: status.code(),
-                output,
-                log: self.log(),
-            })
+            Ok(Ended { code: status.code(), output, log: self.log() })
         };
         crate::patiently(&what, ended).await
     }
@@ -150,11 +132,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "--- the log of {} ---\n{}---",
-                self.name,
-                self.log.borrow().as_str()
-            );
+            eprintln!("--- the log of {} ---\n{}---", self.name, self.log.borrow().as_str());
         }
     }
 }

@@ -39,10 +39,7 @@ impl Sluicegate {
     /// When it ends before it listens.
     pub async fn start(text: &str) -> Result<Self> {
         let (folder, file) = write(text)?;
-        Ok(Self {
-            _folder: Some(folder),
-            ..Self::start_file(&file, &[]).await?
-        })
+        Ok(Self { _folder: Some(folder), ..Self::start_file(&file, &[]).await? })
     }
 
     /// Runs it with the configuration `file` and these variables in its environment.
@@ -57,25 +54,12 @@ impl Sluicegate {
     ///
     /// # Errors
     /// When it ends before it listens.
-    pub async fn start_with(
-        file: &Path,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Result<Self> {
+    pub async fn start_with(file: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(binary());
-        command
-            .arg("run")
-            .arg("--config")
-            .arg(file)
-            .args(arguments)
-            .envs(environment.iter().copied());
+        command.arg("run").arg("--config").arg(file).args(arguments).envs(environment.iter().copied());
         let mut process = Process::start(command)?;
         let addresses = process.wait_for_line(Addresses::read).await?;
-        Ok(Self {
-            process,
-            addresses,
-            _folder: None,
-        })
+        Ok(Self { process, addresses, _folder: None })
     }
 
     /// Where it takes OTLP/gRPC.
@@ -95,12 +79,7 @@ impl Sluicegate {
     /// # Errors
     /// When there is no page of them.
     pub async fn page(&self) -> Result<Page> {
-        Page::read(
-            self.addresses
-                .metrics
-                .context("no metrics endpoint is configured")?,
-        )
-        .await
+        Page::read(self.addresses.metrics.context("no metrics endpoint is configured")?).await
     }
 
     /// The status that its health check answers.
@@ -108,10 +87,7 @@ impl Sluicegate {
     /// # Errors
     /// When there is none.
     pub async fn health(&self) -> Result<u16> {
-        let address = self
-            .addresses
-            .health
-            .context("no health check is configured")?;
+        let address = self.addresses.health.context("no health check is configured")?;
         Ok(metrics::get(address, "/").await?.0)
     }
 
@@ -138,11 +114,7 @@ impl Addresses {
             let end = value.find(['"', ' ', ',', '}']).unwrap_or(value.len());
             value[..end].parse().ok()
         };
-        Some(Self {
-            grpc: address("grpc.otlp")?,
-            metrics: address("metrics"),
-            health: address("health_check"),
-        })
+        Some(Self { grpc: address("grpc.otlp")?, metrics: address("metrics"), health: address("health_check") })
     }
 }
 
@@ -171,14 +143,8 @@ pub fn write(text: &str) -> Result<(TempDir, PathBuf)> {
 /// When it isn't there.
 #[must_use]
 pub fn binary() -> PathBuf {
-    let path = std::env::var_os("SLUICEGATE_BIN").map_or_else(
-        || crate::target_dir().join("debug/sluicegate"),
-        PathBuf::from,
-    );
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo xtask test`",
-        path.display()
-    );
+    let path =
+        std::env::var_os("SLUICEGATE_BIN").map_or_else(|| crate::target_dir().join("debug/sluicegate"), PathBuf::from);
+    assert!(path.exists(), "{} is missing: run `cargo xtask test`", path.display());
     path
 }

@@ -95,40 +95,21 @@ impl Sink {
         };
         let entered = runtime.enter();
         // tokio's own `bind` lets an address be taken again at once, but can't be called outside of async code.
-        let socket = if address.is_ipv4() {
-            tokio::net::TcpSocket::new_v4()
-        } else {
-            tokio::net::TcpSocket::new_v6()
-        };
+        let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() };
         let socket = socket.expect("the system gives a socket");
-        socket
-            .set_reuseaddr(true)
-            .expect("a new socket takes options");
-        socket
-            .bind(address)
-            .unwrap_or_else(|error| panic!("can't listen on {address}: {error}"));
+        socket.set_reuseaddr(true).expect("a new socket takes options");
+        socket.bind(address).unwrap_or_else(|error| panic!("can't listen on {address}: {error}"));
         let listener = socket.listen(128).expect("a bound socket listens");
         let address = listener.local_addr().expect("a listener has an address");
-        let router = Signal::ALL
-            .into_iter()
-            .fold(Router::new(), |router, signal| {
-                let state = state.clone();
-                router.route(
-                    signal.path(),
-                    post(move |request| serve(Service(state, signal), request)),
-                )
-            });
+        let router = Signal::ALL.into_iter().fold(Router::new(), |router, signal| {
+            let state = state.clone();
+            router.route(signal.path(), post(move |request| serve(Service(state, signal), request)))
+        });
         runtime.spawn(
-            Server::builder()
-                .add_routes(Routes::from(router))
-                .serve_with_incoming(TcpListenerStream::new(listener)),
+            Server::builder().add_routes(Routes::from(router)).serve_with_incoming(TcpListenerStream::new(listener)),
         );
         drop(entered);
-        Self {
-            address,
-            state,
-            runtime: Some(runtime),
-        }
+        Self { address, state, runtime: Some(runtime) }
     }
 
     /// Where it listens.
@@ -161,12 +142,9 @@ impl Sink {
     #[must_use]
     pub fn logs(&self) -> Vec<ExportLogsServiceRequest> {
         let taken = self.state.taken.borrow();
-        let logs = taken
-            .iter()
-            .filter(|received| received.signal == Signal::Logs);
+        let logs = taken.iter().filter(|received| received.signal == Signal::Logs);
         logs.map(|received| {
-            ExportLogsServiceRequest::decode(received.body.clone())
-                .expect("what is forwarded is valid")
+            ExportLogsServiceRequest::decode(received.body.clone()).expect("what is forwarded is valid")
         })
         .collect()
     }
@@ -175,9 +153,7 @@ impl Sink {
     pub async fn arrived(&self, count: usize) {
         let mut arrived = self.state.arrived.subscribe();
         let all = arrived.wait_for(|&arrived| arrived >= count);
-        crate::patiently("calls to a sink", all)
-            .await
-            .expect("the sender lives in self");
+        crate::patiently("calls to a sink", all).await.expect("the sender lives in self");
     }
 
     /// Goes down at once: its port is closed, its connections are cut. Returns where to come up again.
@@ -187,9 +163,7 @@ impl Sink {
     pub async fn down(mut self) -> SocketAddr {
         let runtime = self.runtime.take();
         // A runtime may only be waited for where blocking is allowed.
-        tokio::task::spawn_blocking(move || drop(runtime))
-            .await
-            .expect("a sink ends in peace");
+        tokio::task::spawn_blocking(move || drop(runtime)).await.expect("a sink ends in peace");
         self.address
     }
 }
@@ -216,18 +190,9 @@ impl UnaryService<Bytes> for Service {
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let (headers, _, body) = request.into_parts();
-        let received = Received {
-            signal: self.1,
-            body,
-            headers,
-        };
+        let received = Received { signal: self.1, body, headers };
         let state = self.0.clone();
-        Box::pin(async move {
-            state
-                .take(received)
-                .await
-                .map(|answer| Response::new(answer.into()))
-        })
+        Box::pin(async move { state.take(received).await.map(|answer| Response::new(answer.into())) })
     }
 }
 
@@ -242,13 +207,9 @@ impl State {
             .clone();
         let partial_success = match answer {
             Answer::Refuse(status) => return Err(status),
-            Answer::Partial {
-                rejected: rejected_log_records,
-                message: error_message,
-            } => Some(ExportLogsPartialSuccess {
-                rejected_log_records,
-                error_message,
-            }),
+            Answer::Partial { rejected: rejected_log_records, message: error_message } => {
+                Some(ExportLogsPartialSuccess { rejected_log_records, error_message })
+            }
             Answer::Take | Answer::Hold => None,
         };
         self.taken.send_modify(|taken| taken.push(received));

@@ -18,9 +18,7 @@ impl Step {
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
         // Everything builds into one folder, the filters' workspace included.
-        command
-            .current_dir(root())
-            .env("CARGO_TARGET_DIR", target_dir());
+        command.current_dir(root()).env("CARGO_TARGET_DIR", target_dir());
         Self(command)
     }
 
@@ -69,11 +67,7 @@ impl Step {
     /// When it can't be started or fails.
     pub(crate) fn lines(mut self, what: &str, mut line: impl FnMut(&str)) -> Result<()> {
         announce(what);
-        let mut child = self
-            .0
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| self.unstartable())?;
+        let mut child = self.0.stdout(Stdio::piped()).spawn().with_context(|| self.unstartable())?;
         if let Some(output) = child.stdout.take() {
             for text in BufReader::new(output).split(b'\n') {
                 line(&String::from_utf8_lossy(&text?));
@@ -111,10 +105,7 @@ pub(crate) fn root() -> &'static Path {
 /// The folder that cargo builds into: the one this program lies in.
 pub(crate) fn target_dir() -> PathBuf {
     let program = env::current_exe().unwrap_or_default();
-    program
-        .ancestors()
-        .nth(2)
-        .map_or_else(|| root().join("target"), Path::to_owned)
+    program.ancestors().nth(2).map_or_else(|| root().join("target"), Path::to_owned)
 }
 
 fn announce(what: &str) {

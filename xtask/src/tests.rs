@@ -16,14 +16,9 @@ use crate::{
 pub(crate) fn test() -> Result<()> {
     let start = Instant::now();
     filters()?;
-    let workspace = count(
-        Step::cargo("test").args(["--workspace", "--locked"]),
-        "testing the workspace",
-    )?;
+    let workspace = count(Step::cargo("test").args(["--workspace", "--locked"]), "testing the workspace")?;
     let guests = count(
-        Step::cargo("test")
-            .args(["--workspace", "--locked"])
-            .within(&root().join("guest-filters")),
+        Step::cargo("test").args(["--workspace", "--locked"]).within(&root().join("guest-filters")),
         "testing the filters",
     )?;
     println!(
@@ -44,14 +39,7 @@ pub(crate) fn e2e() -> Result<()> {
     filters()?;
     let passed = count(
         Step::cargo("test")
-            .args([
-                "--workspace",
-                "--locked",
-                "--features",
-                "sluicegate-tests/e2e",
-                "--test",
-                "e2e",
-            ])
+            .args(["--workspace", "--locked", "--features", "sluicegate-tests/e2e", "--test", "e2e"])
             .env("SLUICEGATE_COLLECTOR", &collector.program),
         "testing against the Collector",
     )?;

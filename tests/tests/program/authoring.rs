@@ -47,11 +47,7 @@ fn write_crate(folder: &Path) -> std::io::Result<()> {
     fs::write(folder.join("Cargo.toml"), manifest)?;
     fs::write(folder.join("src/lib.rs"), SOURCE)?;
     // The versions that were downloaded for this repository's filters, so that the test needs no others.
-    fs::copy(
-        root().join("guest-filters/Cargo.lock"),
-        folder.join("Cargo.lock"),
-    )
-    .map(drop)
+    fs::copy(root().join("guest-filters/Cargo.lock"), folder.join("Cargo.lock")).map(drop)
 }
 
 #[tokio::test]
@@ -60,43 +56,25 @@ async fn a_filter_made_elsewhere_builds_and_runs() {
     write_crate(folder.path()).expect("files");
     let component = folder.path().join("quiet.wasm");
     let mut command = Command::new(program::binary());
-    command
-        .args(["filter", "build"])
-        .arg(folder.path())
-        .arg("--output")
-        .arg(&component);
+    command.args(["filter", "build"]).arg(folder.path()).arg("--output").arg(&component);
     // What was compiled for this repository's filters need not be compiled again.
     command.env("CARGO_TARGET_DIR", sluicegate_tests::target_dir());
-    let built = Process::start(command)
-        .expect("it starts")
-        .end()
-        .await
-        .expect("it ends");
+    let built = Process::start(command).expect("it starts").end().await.expect("it ends");
     assert_eq!(built.code, Some(0), "{}", built.log);
 
     let sink = Sink::start();
-    let config =
-        Config::to(&sink.endpoint()).processor("wasm/quiet", &format!("component: {component:?}"));
+    let config = Config::to(&sink.endpoint()).processor("wasm/quiet", &format!("component: {component:?}"));
     let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
     let request = otlp::request([otlp::record(9, "boiling"), otlp::record(9, "done")]);
-    sluicegate
-        .sender()
-        .send_logs(&request)
-        .await
-        .expect("it is taken");
+    sluicegate.sender().send_logs(&request).await.expect("it is taken");
     let rows = otlp::rows(&sink.logs());
     let mut expected = otlp::rows(&[otlp::request([otlp::record(9, "done")])]);
-    expected[0]
-        .record
-        .attributes
-        .push(opentelemetry_proto::tonic::common::v1::KeyValue {
-            key: "heard".to_owned(),
-            value: Some(opentelemetry_proto::tonic::common::v1::AnyValue {
-                value: Some(
-                    opentelemetry_proto::tonic::common::v1::any_value::Value::BoolValue(true),
-                ),
-            }),
-            ..Default::default()
-        });
+    expected[0].record.attributes.push(opentelemetry_proto::tonic::common::v1::KeyValue {
+        key: "heard".to_owned(),
+        value: Some(opentelemetry_proto::tonic::common::v1::AnyValue {
+            value: Some(opentelemetry_proto::tonic::common::v1::any_value::Value::BoolValue(true)),
+        }),
+        ..Default::default()
+    });
     otlp::assert_same("what went on", &rows, &expected);
 }

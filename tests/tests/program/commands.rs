@@ -12,63 +12,31 @@ use tonic::Status;
 #[tokio::test]
 async fn a_port_in_use_ends_the_program_with_1() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("the system gives a port");
-    let address = taken
-        .local_addr()
-        .expect("a listener has an address")
-        .to_string();
+    let address = taken.local_addr().expect("a listener has an address").to_string();
     let config = Config::to("http://127.0.0.1:1").yaml();
     for (what, from, to) in [
-        (
-            "gRPC",
-            "grpc: { endpoint: '127.0.0.1:0' }",
-            format!("grpc: {{ endpoint: '{address}' }}"),
-        ),
-        (
-            "metrics",
-            "metrics: { endpoint: '127.0.0.1:0' }",
-            format!("metrics: {{ endpoint: '{address}' }}"),
-        ),
-        (
-            "health",
-            "health_check: { endpoint: '127.0.0.1:0' }",
-            format!("health_check: {{ endpoint: '{address}' }}"),
-        ),
+        ("gRPC", "grpc: { endpoint: '127.0.0.1:0' }", format!("grpc: {{ endpoint: '{address}' }}")),
+        ("metrics", "metrics: { endpoint: '127.0.0.1:0' }", format!("metrics: {{ endpoint: '{address}' }}")),
+        ("health", "health_check: { endpoint: '127.0.0.1:0' }", format!("health_check: {{ endpoint: '{address}' }}")),
     ] {
         let (_folder, file) = program::write(&config.replace(from, &to)).expect("a file");
         let file = file.to_str().expect("a path in UTF-8");
-        let ended = sluicegate(&["run", "--config", file])
-            .await
-            .expect("it runs");
+        let ended = sluicegate(&["run", "--config", file]).await.expect("it runs");
         assert_eq!(ended.code, Some(1), "{what}: {}", ended.log);
         assert!(ended.log.contains(&address), "{what}: {}", ended.log);
-        let valid = sluicegate(&["validate", "--config", file])
-            .await
-            .expect("it runs");
-        assert_eq!(
-            valid.code,
-            Some(0),
-            "the file is right, {what}: {}",
-            valid.log
-        );
+        let valid = sluicegate(&["validate", "--config", file]).await.expect("it runs");
+        assert_eq!(valid.code, Some(0), "the file is right, {what}: {}", valid.log);
     }
 }
 
 #[tokio::test]
 async fn send_sends_files_and_tells_how_it_went() {
     let sink = Sink::start();
-    let sluicegate_under_test = Sluicegate::start(&Config::to(&sink.endpoint()).yaml())
-        .await
-        .expect("it starts");
+    let sluicegate_under_test = Sluicegate::start(&Config::to(&sink.endpoint()).yaml()).await.expect("it starts");
     let endpoint = format!("http://{}", sluicegate_under_test.grpc());
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let requests = [
-        otlp::request([otlp::record(9, "one")]),
-        otlp::request([otlp::record(17, "two")]),
-    ];
-    let json: Vec<_> = requests
-        .iter()
-        .map(|request| serde_json::to_value(request).expect("JSON"))
-        .collect();
+    let requests = [otlp::request([otlp::record(9, "one")]), otlp::request([otlp::record(17, "two")])];
+    let json: Vec<_> = requests.iter().map(|request| serde_json::to_value(request).expect("JSON")).collect();
     let lines = folder.path().join("lines.jsonl");
     fs::write(&lines, format!("{}\n\n{}\n", json[0], json[1])).expect("a file");
     let document = folder.path().join("document.json");

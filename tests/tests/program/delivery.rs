@@ -28,9 +28,7 @@ async fn retry(sender: &Sender) {
 async fn a_destination_may_start_later_and_go_away_and_come_back() {
     let address = Sink::start().down().await;
     let config = Config::to(&format!("http://{address}"));
-    let sluicegate = Sluicegate::start(&config.yaml())
-        .await
-        .expect("it starts without its destination");
+    let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts without its destination");
     assert_eq!(sluicegate.health().await.expect("a health check"), 200);
     let sender = sluicegate.sender();
     for _ in 0..2 {
@@ -46,18 +44,13 @@ async fn a_destination_may_start_later_and_go_away_and_come_back() {
 #[tokio::test]
 async fn a_destination_that_vanishes_with_a_request_makes_the_sender_retry() {
     let sink = Sink::start();
-    let sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).yaml())
-        .await
-        .expect("it starts");
+    let sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).yaml()).await.expect("it starts");
     sink.answer(Answer::Hold);
     let sender = sluicegate.sender();
     let waiting = tokio::spawn(async move { sender.send_logs(&one()).await });
     sink.arrived(1).await;
     sink.down().await;
-    let status = waiting
-        .await
-        .expect("no panic")
-        .expect_err("nobody took it");
+    let status = waiting.await.expect("no panic").expect_err("nobody took it");
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
 }
 
@@ -78,26 +71,13 @@ async fn the_sender_learns_the_destinations_status() {
         Status::with_error_details(Code::Unavailable, "slow down", throttled),
     ];
     let sink = Sink::start();
-    let sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).yaml())
-        .await
-        .expect("it starts");
+    let sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).yaml()).await.expect("it starts");
     for case in cases {
         sink.answer(Answer::Refuse(case.clone()));
-        let status = sluicegate
-            .sender()
-            .send_logs(&one())
-            .await
-            .expect_err("it is refused");
+        let status = sluicegate.sender().send_logs(&one()).await.expect_err("it is refused");
         assert_eq!(status.code(), case.code(), "{status:?}");
-        assert!(
-            status.message().contains(case.message()),
-            "{status:?} of {case:?}"
-        );
-        let delay = |status: &Status| {
-            status
-                .get_details_retry_info()
-                .and_then(|info| info.retry_delay)
-        };
+        assert!(status.message().contains(case.message()), "{status:?} of {case:?}");
+        let delay = |status: &Status| status.get_details_retry_info().and_then(|info| info.retry_delay);
         assert_eq!(delay(&status), delay(&case), "{status:?}");
     }
     assert!(sink.taken().is_empty());
@@ -106,24 +86,12 @@ async fn the_sender_learns_the_destinations_status() {
 #[tokio::test]
 async fn a_partial_success_is_passed_on() {
     let sink = Sink::start();
-    let sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).yaml())
-        .await
-        .expect("it starts");
-    sink.answer(Answer::Partial {
-        rejected: 1,
-        message: "one is too old".to_owned(),
-    });
+    let sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).yaml()).await.expect("it starts");
+    sink.answer(Answer::Partial { rejected: 1, message: "one is too old".to_owned() });
     let request = otlp::request([otlp::record(9, "one"), otlp::record(9, "two")]);
-    let answer = sluicegate
-        .sender()
-        .send_logs(&request)
-        .await
-        .expect("it is taken");
+    let answer = sluicegate.sender().send_logs(&request).await.expect("it is taken");
     let partial = answer.partial_success.expect("a partial success");
-    assert_eq!(
-        (partial.rejected_log_records, partial.error_message.as_str()),
-        (1, "one is too old")
-    );
+    assert_eq!((partial.rejected_log_records, partial.error_message.as_str()), (1, "one is too old"));
     assert_eq!(sink.logs(), [request], "and not sent again");
 }
 
@@ -132,8 +100,7 @@ async fn a_partial_success_is_passed_on() {
 #[tokio::test]
 async fn of_two_destinations_a_failure_of_one_fails_the_request() {
     let (first, second) = (Sink::start(), Sink::start());
-    let config =
-        Config::to(&first.endpoint()).exporter("otlp_grpc/second", &exporter(&second.endpoint()));
+    let config = Config::to(&first.endpoint()).exporter("otlp_grpc/second", &exporter(&second.endpoint()));
     let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
     let take = || Answer::Take;
     let permanent = || Answer::Refuse(Status::invalid_argument("never"));
@@ -149,12 +116,7 @@ async fn of_two_destinations_a_failure_of_one_fails_the_request() {
         let what = format!("{to_first:?} and {to_second:?}");
         first.answer(to_first);
         second.answer(to_second);
-        let code = sluicegate
-            .sender()
-            .send_logs(&one())
-            .await
-            .err()
-            .map(|status| status.code());
+        let code = sluicegate.sender().send_logs(&one()).await.err().map(|status| status.code());
         assert_eq!(code, expected, "{what}");
     }
     assert_eq!((first.logs().len(), second.logs().len()), (2, 2));
@@ -181,15 +143,9 @@ async fn a_slow_destination_delays_only_what_goes_there() {
     for _ in 0..20 {
         sender.send_logs(&one()).await.expect("it is taken");
     }
-    assert!(
-        !waiting.is_finished(),
-        "what is not delivered is not acknowledged"
-    );
+    assert!(!waiting.is_finished(), "what is not delivered is not acknowledged");
     slow.answer(Answer::Take);
-    waiting
-        .await
-        .expect("no panic")
-        .expect("it is taken in the end");
+    waiting.await.expect("no panic").expect("it is taken in the end");
     assert_eq!(slow.logs(), [otlp::request([otlp::record(17, "two")])]);
     assert_eq!(otlp::count(&main.logs()), 21);
     assert!(mixed.encoded_len() > one().encoded_len());

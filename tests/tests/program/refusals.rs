@@ -28,22 +28,11 @@ async fn check(name: &str, text: &str) {
         fs::copy(sluicegate_tests::component(filter), copy).expect("a copy");
     }
     let file = file.to_str().expect("a path in UTF-8");
-    let validate = sluicegate(&["validate", "--config", file])
-        .await
-        .expect("it runs");
-    let run = sluicegate(&["run", "--config", file])
-        .await
-        .expect("it runs");
+    let validate = sluicegate(&["validate", "--config", file]).await.expect("it runs");
+    let run = sluicegate(&["run", "--config", file]).await.expect("it runs");
     assert_eq!(run.log, validate.log, "{name}: both commands say the same");
-    assert_eq!(
-        (run.code, validate.code),
-        (Some(2), Some(2)),
-        "{name}: {}",
-        run.log
-    );
-    let said = run
-        .log
-        .replace(folder.path().to_str().expect("a path in UTF-8"), "FOLDER");
+    assert_eq!((run.code, validate.code), (Some(2), Some(2)), "{name}: {}", run.log);
+    let said = run.log.replace(folder.path().to_str().expect("a path in UTF-8"), "FOLDER");
     insta::with_settings!({ description => text, omit_expression => true, prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!(name, said);
     });
@@ -53,10 +42,7 @@ async fn check(name: &str, text: &str) {
 async fn bad_configurations_are_refused_with_what_to_do() {
     let exporters = "exporters: [otlp_grpc/main]";
     let drop_below = "component: drop_below_severity.wasm";
-    let right = with(
-        &format!("{drop_below}\n    settings: {{ minimum: INFO }}"),
-        exporters,
-    );
+    let right = with(&format!("{drop_below}\n    settings: {{ minimum: INFO }}"), exporters);
     let routed = "component: route.wasm\n    settings: { rules: [{ when: { severity: { at_least: ERROR } }, route: critical }] }";
     let cases = [
         ("a_missing_component", with("component: nowhere.wasm", exporters)),
@@ -69,7 +55,13 @@ async fn bad_configurations_are_refused_with_what_to_do() {
         ("a_reference_to_nothing", right.replace("[otlp_grpc/main]", "[otlp_grpc/mian]")),
         ("an_unknown_key", right.replace("settings:", "setings:")),
         ("a_wrong_type", right.replace("    component:", "    memory_limit_mib: much\n    component:")),
-        ("a_duplicate_name", right.replace("exporters:\n  otlp_grpc/main", "exporters:\n  otlp_grpc/main: { endpoint: \"http://127.0.0.1:2\" }\n  otlp_grpc/main")),
+        (
+            "a_duplicate_name",
+            right.replace(
+                "exporters:\n  otlp_grpc/main",
+                "exporters:\n  otlp_grpc/main: { endpoint: \"http://127.0.0.1:2\" }\n  otlp_grpc/main",
+            ),
+        ),
         ("not_yaml", right.replace("receivers: [otlp]", "receivers: [otlp")),
         ("several_at_once", right.replace("settings:", "setings:").replace("[otlp_grpc/main]", "[otlp_grpc/mian]")),
     ];
@@ -81,14 +73,8 @@ async fn bad_configurations_are_refused_with_what_to_do() {
 #[tokio::test]
 async fn a_missing_file_is_named() {
     for command in ["run", "validate"] {
-        let ended = sluicegate(&[command, "--config", "nowhere/sluicegate.yaml"])
-            .await
-            .expect("it runs");
+        let ended = sluicegate(&[command, "--config", "nowhere/sluicegate.yaml"]).await.expect("it runs");
         assert_eq!(ended.code, Some(2), "{}", ended.log);
-        assert!(
-            ended.log.contains("nowhere/sluicegate.yaml"),
-            "{}",
-            ended.log
-        );
+        assert!(ended.log.contains("nowhere/sluicegate.yaml"), "{}", ended.log);
     }
 }

@@ -13,34 +13,23 @@ use sluicegate_tests::{
     program::Sluicegate,
     sink::{Answer, Sink},
 };
-use tokio::{net::TcpStream, sync::Notify, task::JoinSet};
+use tokio::{sync::Notify, task::JoinSet};
 
 #[tokio::test]
 async fn requests_under_way_are_finished() {
     const REQUESTS: usize = 5;
     let sink = Sink::start();
-    let mut sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).yaml())
-        .await
-        .expect("it starts");
+    let mut sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).yaml()).await.expect("it starts");
     sink.answer(Answer::Hold);
     let mut waiting = JoinSet::new();
     for _ in 0..REQUESTS {
         let sender = sluicegate.sender();
-        waiting.spawn(async move {
-            sender
-                .send_logs(&otlp::request([otlp::record(9, "one")]))
-                .await
-        });
+        waiting.spawn(async move { sender.send_logs(&otlp::request([otlp::record(9, "one")])).await });
     }
     sink.arrived(REQUESTS).await;
     sluicegate.process().signal("TERM").await.expect("it runs");
-    let address = sluicegate.grpc();
-    let closed = async {
-        while TcpStream::connect(address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    patiently("the port to be closed", closed).await;
+    let draining = |line: &str| line.contains("draining").then_some(());
+    sluicegate.process().wait_for_line(draining).await.expect("it says that it drains");
     assert!(waiting.try_join_next().is_none(), "none is cut off");
     sink.answer(Answer::Take);
     while let Some(answer) = waiting.join_next().await {
@@ -56,8 +45,7 @@ async fn under_load_no_acknowledged_record_is_lost() {
     const SENDERS: usize = 8;
     const BEFORE: usize = 200;
     let sink = Sink::start();
-    let config =
-        Config::to(&sink.endpoint()).filter("drop_below_severity", "settings: { minimum: INFO }");
+    let config = Config::to(&sink.endpoint()).filter("drop_below_severity", "settings: { minimum: INFO }");
     let mut sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
     let (count, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
     let mut senders = JoinSet::new();
@@ -90,10 +78,7 @@ async fn under_load_no_acknowledged_record_is_lost() {
     }
     let body = |row: otlp::Row| row.record.body.expect("a body");
     let delivered: Vec<_> = otlp::rows(&sink.logs()).into_iter().map(body).collect();
-    let lost: Vec<_> = acknowledged
-        .iter()
-        .filter(|body| !delivered.contains(&otlp::text(body)))
-        .collect();
+    let lost: Vec<_> = acknowledged.iter().filter(|body| !delivered.contains(&otlp::text(body))).collect();
     assert!(lost.is_empty(), "{lost:?} of {}", acknowledged.len());
     assert!(acknowledged.len() > BEFORE);
 }
@@ -101,24 +86,16 @@ async fn under_load_no_acknowledged_record_is_lost() {
 #[tokio::test]
 async fn what_outlasts_the_grace_period_is_cut_off() {
     let sink = Sink::start();
-    let (_folder, file) =
-        sluicegate_tests::program::write(&Config::to(&sink.endpoint()).yaml()).expect("a file");
+    let (_folder, file) = sluicegate_tests::program::write(&Config::to(&sink.endpoint()).yaml()).expect("a file");
     let sluicegate = Sluicegate::start_with(&file, &["--grace-period", "50ms"], &[]).await;
     let mut sluicegate = sluicegate.expect("it starts");
     sink.answer(Answer::Hold);
     let sender = sluicegate.sender();
-    let waiting = tokio::spawn(async move {
-        sender
-            .send_logs(&otlp::request([otlp::record(9, "one")]))
-            .await
-    });
+    let waiting = tokio::spawn(async move { sender.send_logs(&otlp::request([otlp::record(9, "one")])).await });
     sink.arrived(1).await;
     sluicegate.process().signal("TERM").await.expect("it runs");
     let ended = sluicegate.process().end().await.expect("it ends");
     assert_eq!(ended.code, Some(1), "{}", ended.log);
     waiting.await.expect("no panic").expect_err("it is cut off");
-    assert!(
-        sink.taken().is_empty(),
-        "what was not acknowledged may be sent again"
-    );
+    assert!(sink.taken().is_empty(), "what was not acknowledged may be sent again");
 }
