@@ -11,9 +11,11 @@
 //! | [`metrics`] | reads the Prometheus page |
 //! | [`otlp`] | builds, reads and compares log records |
 //! | [`example`] | reads `examples/` |
+//! | [`fields`] | a record's fields, and what differs between two |
 
 pub mod config;
 pub mod example;
+pub mod fields;
 pub mod metrics;
 pub mod otlp;
 pub mod process;

@@ -13,6 +13,19 @@ pub struct Page {
     samples: Vec<Sample>,
 }
 
+/// What became of all log records that came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accounts {
+    /// Those whose sender got a yes.
+    pub accepted: u64,
+    /// Those whose sender got a no.
+    pub refused: u64,
+    /// Those dropped by a filter's decision.
+    pub dropped: u64,
+    /// Those that a destination took.
+    pub sent: u64,
+}
+
 /// One line.
 #[derive(Debug, Clone)]
 struct Sample {
@@ -47,6 +60,17 @@ impl Page {
         sum
     }
 
+    /// What became of all log records. A record that went to several destinations counts for each.
+    #[must_use]
+    pub fn accounts(&self) -> Accounts {
+        Accounts {
+            accepted: self.sum("receiver_accepted_log_records", &[]),
+            refused: self.sum("receiver_refused_log_records", &[]),
+            dropped: self.sum("filter_dropped_log_records", &[]),
+            sent: self.sum("exporter_sent_log_records", &[]),
+        }
+    }
+
     /// `metric` by the values of two of its labels.
     #[must_use]
     pub fn by(&self, metric: &str, first: &str, second: &str) -> Vec<((String, String), u64)> {
@@ -63,6 +87,14 @@ impl Page {
     fn series(&self, metric: &str) -> impl Iterator<Item = &Sample> {
         let name = format!("sluicegate_{metric}_total");
         self.samples.iter().filter(move |sample| sample.name == name)
+    }
+}
+
+impl Accounts {
+    /// Whether every record that was acknowledged was forwarded or dropped, where each goes to one destination.
+    #[must_use]
+    pub const fn balance(&self) -> bool {
+        self.accepted == self.sent + self.dropped
     }
 }
 

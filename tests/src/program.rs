@@ -47,8 +47,16 @@ impl Sluicegate {
     /// # Errors
     /// When it ends before it listens.
     pub async fn start_file(file: &Path, environment: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(file, &[], environment).await
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Errors
+    /// When it ends before it listens.
+    pub async fn start_with(file: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(binary());
-        command.arg("run").arg("--config").arg(file).envs(environment.iter().copied());
+        command.arg("run").arg("--config").arg(file).args(arguments).envs(environment.iter().copied());
         let mut process = Process::start(command)?;
         let addresses = process.wait_for_line(Addresses::read).await?;
         Ok(Self { process, addresses, _folder: None })

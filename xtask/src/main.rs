@@ -1,8 +1,11 @@
 //! The project's chores. Each sets up and builds what it needs by itself.
 mod collector;
 mod command;
-mod target;
 mod tests;
+// The program sets the target up too, for authors of filters. The chores need it before there is a program.
+#[path = "../../host/src/author/toolchain.rs"]
+#[allow(dead_code, unreachable_pub, reason = "part of a library, of which the chores need little")]
+mod toolchain;
 
 use anyhow::Result;
 use clap::Parser;
@@ -27,7 +30,7 @@ enum Chore {
 
 fn main() -> Result<()> {
     match Chore::parse() {
-        Chore::Setup => target::set_up(),
+        Chore::Setup => set_up(),
         Chore::Filters => filters(),
         Chore::Demo => demo(),
         Chore::Test => tests::test(),
@@ -35,9 +38,15 @@ fn main() -> Result<()> {
     }
 }
 
+/// Sees to it that filters can be compiled.
+fn set_up() -> Result<()> {
+    toolchain::set_up(&root().join("guest-filters"))?;
+    Ok(())
+}
+
 /// Builds the programs, and with them the filters.
 fn filters() -> Result<()> {
-    target::set_up()?;
+    set_up()?;
     Step::cargo("build")
         // No example exists, but asking for them gives dependencies the features that the tests give them too, so
         // that a demo and a test run share one build.

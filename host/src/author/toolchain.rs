@@ -86,9 +86,8 @@ fn is_root() -> bool {
 }
 
 fn install_debian() -> bool {
-    let apt_get = |arguments: &[&str]| {
-        run(Command::new("apt-get").args(arguments).args(["-y", "--no-install-recommends"]))
-    };
+    let apt_get =
+        |arguments: &[&str]| run(Command::new("apt-get").args(arguments).args(["-y", "--no-install-recommends"]));
     let install = [&["install"], &DEBIAN_PACKAGES[..]].concat();
     // The package lists may be missing or old.
     apt_get(&install) || (apt_get(&["update"]) && apt_get(&install))
