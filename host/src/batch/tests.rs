@@ -14,7 +14,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use prost::Message;
 
-use super::{Batch, Change, Column, Field, Outcome, Verdict};
+use super::{Applied, Batch, Change, Column, ColumnTooLarge, Field, Malformed, Outcome, Verdict};
 use generate::{Dice, KEYS};
 use oracle::Oracle;
 
