@@ -30,7 +30,8 @@ mod service;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Level, Source, Span, Spanned};
-pub use endpoint::{InvalidEndpoint, ListenEndpoint};
+pub use endpoint::{InvalidEndpoint, ListenEndpoint, destination};
+pub use scalar::{DurationError, duration};
 
 use pipelines::Defined;
 use read::{Keys, Reader};
