@@ -1,5 +1,19 @@
 //! The log records of one export request, as received, and what a chain of filters has decided about them.
+
+mod change;
+mod column;
+mod encode;
+mod index;
+mod schema;
+mod value;
+mod wire;
+
+use std::fmt;
+
 use bytes::Bytes;
+
+use change::Changes;
+use index::{Index, Row};
 
 /// Why bytes are no `ExportLogsServiceRequest`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +97,14 @@ pub struct Outcome {
 #[error("{0}")]
 pub struct InvalidOutcome(pub String);
 
+/// Values of a column take more bytes than the filter may have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the values of the column take more than {limit} bytes")]
+pub struct ColumnTooLarge {
+    /// How many bytes they may take.
+    pub limit: usize,
+}
+
 /// How many rows one outcome dropped, routed and changed, for the metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -95,9 +117,25 @@ pub struct Applied {
 }
 
 /// A batch on its way through a chain of filters.
+///
+/// Two kinds of row numbers occur. A filter counts the rows that are left, from 0. Inside, a row is an index into
+/// all rows of the request, whatever was dropped; `live` leads from the one to the other.
 #[derive(Debug)]
 pub struct Batch {
+    /// The request as it came.
     bytes: Bytes,
+    index: Index,
+    /// Rows that are left, ascending.
+    live: Vec<u32>,
+    /// For each row of the request, the last route it was given: 0 for none, otherwise a number in `routes`,
+    /// counted from 1.
+    labels: Vec<u16>,
+    /// The names of the routes that were given so far.
+    routes: Vec<String>,
+    changes: Changes,
+    /// Records that filters put in place of received ones, framed like those.
+    replaced: Vec<u8>,
+    replacements: Vec<Row>,
 }
 
 impl Batch {
@@ -106,32 +144,160 @@ impl Batch {
     /// # Errors
     /// [`Malformed`] where prost would refuse the bytes too, or where messages are nested more than 64 deep.
     pub fn new(request: Bytes) -> Result<Self, Malformed> {
-        Ok(Self { bytes: request })
+        let index = Index::new(&request)?;
+        let rows = index.rows.len();
+        Ok(Self {
+            bytes: request,
+            index,
+            live: (0..rows as u32).collect(),
+            labels: vec![0; rows],
+            routes: Vec::new(),
+            changes: Changes::default(),
+            replaced: Vec::new(),
+            replacements: Vec::new(),
+        })
     }
 
     /// How many rows no filter has dropped so far.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.live.len()
     }
 
     /// Whether no row is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The values of `field` over the rows that are left, with all changes applied.
-    #[must_use]
-    pub fn column(&self, _field: &Field) -> Column {
-        Column::default()
+        self.live.is_empty()
     }
 
     /// Checks `outcome` and, if all of it is right, applies it. Otherwise the batch stays as it was.
     ///
     /// # Errors
     /// [`InvalidOutcome`], for everything that `docs/contract.md` forbids.
-    pub fn apply(&mut self, _outcome: Outcome) -> Result<Applied, InvalidOutcome> {
-        Ok(Applied::default())
+    pub fn apply(&mut self, outcome: Outcome) -> Result<Applied, InvalidOutcome> {
+        let Outcome { rows, verdicts, changes } = outcome;
+        check_verdicts(&rows, &verdicts, self.len())?;
+        self.check_changes(&changes)?;
+        let changed = self.count_changed(&rows, &verdicts, &changes);
+        for change in changes {
+            self.apply_change(change);
+        }
+        let mut applied = Applied { changed, ..Applied::default() };
+        if !rows.is_empty() {
+            self.apply_verdicts(&rows, &verdicts, &mut applied);
+        }
+        Ok(applied)
+    }
+
+    fn apply_verdicts(&mut self, rows: &[u8], verdicts: &[Verdict], applied: &mut Applied) {
+        let mut counts = [0_u64; 256];
+        for &verdict in rows {
+            counts[usize::from(verdict)] += 1;
+        }
+        let mut labels = vec![None; verdicts.len()];
+        for (verdict, (label, count)) in verdicts.iter().zip(labels.iter_mut().zip(counts)) {
+            match verdict {
+                _ if count == 0 => {}
+                Verdict::Keep => {}
+                Verdict::Drop(reason) => add(&mut applied.dropped, reason, count),
+                Verdict::Route(route) => {
+                    add(&mut applied.routed, route, count);
+                    *label = Some(self.label(route));
+                }
+            }
+        }
+        let mut verdicts = rows.iter().map(|&verdict| usize::from(verdict)).map(|i| (&verdicts[i], labels[i]));
+        let labels = &mut self.labels;
+        self.live.retain(|&row| match verdicts.next() {
+            Some((Verdict::Drop(_), _)) => false,
+            Some((_, Some(label))) => {
+                labels[row as usize] = label;
+                true
+            }
+            _ => true,
+        });
+    }
+
+    /// The number of a route's name in [`Self::labels`].
+    fn label(&mut self, route: &str) -> u16 {
+        let at = self.routes.iter().position(|known| known == route).unwrap_or_else(|| {
+            self.routes.push(route.to_owned());
+            self.routes.len() - 1
+        });
+        at as u16 + 1
+    }
+
+    /// How many of the rows that stay are changed.
+    fn count_changed(&self, rows: &[u8], verdicts: &[Verdict], changes: &[Change]) -> u64 {
+        if changes.is_empty() {
+            return 0;
+        }
+        let stays = |i: usize| rows.is_empty() || !matches!(verdicts[usize::from(rows[i])], Verdict::Drop(_));
+        let everywhere = changes.iter().any(|change| change.rows.is_empty());
+        let mut changed = vec![everywhere; self.len()];
+        for &row in changes.iter().flat_map(|change| &change.rows) {
+            changed[row as usize] = true;
+        }
+        changed.iter().enumerate().filter(|&(i, &changed)| changed && stays(i)).count() as u64
     }
 }
+
+fn check_verdicts(rows: &[u8], verdicts: &[Verdict], due: usize) -> Result<(), InvalidOutcome> {
+    if !rows.is_empty() && rows.len() != due {
+        return Err(InvalidOutcome(format!("it has verdicts for {} rows, where {due} or none are due", rows.len())));
+    }
+    match rows.iter().position(|&verdict| usize::from(verdict) >= verdicts.len()) {
+        Some(row) => Err(InvalidOutcome(format!(
+            "row {row} has the verdict {}, but there are only {} verdicts",
+            rows[row],
+            verdicts.len()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Adds to the count of a name that may be there already.
+fn add(counts: &mut Vec<(String, u64)>, name: &str, count: u64) {
+    match counts.iter_mut().find(|(known, _)| known == name) {
+        Some((_, before)) => *before += count,
+        None => counts.push((name.to_owned(), count)),
+    }
+}
+
+impl Field {
+    /// How many bytes a name that it carries has.
+    fn name_len(&self) -> usize {
+        match self {
+            Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name) => name.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// The field as the WIT file writes it.
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Time => "time",
+            Self::ObservedTime => "observed-time",
+            Self::SeverityNumber => "severity-number",
+            Self::SeverityText => "severity-text",
+            Self::Body => "body",
+            Self::EventName => "event-name",
+            Self::TraceId => "trace-id",
+            Self::SpanId => "span-id",
+            Self::TraceFlags => "trace-flags",
+            Self::Attribute(name) => return write!(f, "attribute({name:?})"),
+            Self::ResourceAttribute(name) => return write!(f, "resource-attribute({name:?})"),
+            Self::ScopeAttribute(name) => return write!(f, "scope-attribute({name:?})"),
+            Self::ScopeName => "scope-name",
+            Self::ScopeVersion => "scope-version",
+            Self::LogRecord => "log-record",
+            Self::Scope => "scope",
+            Self::Resource => "resource",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

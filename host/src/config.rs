@@ -21,10 +21,12 @@ mod diagnostic;
 mod endpoint;
 mod expand;
 mod exporters;
+mod node;
 mod pipelines;
 mod processors;
 mod read;
 mod receivers;
+mod root;
 mod scalar;
 mod service;
 mod yaml;
@@ -33,8 +35,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Level, Source, Span, Spanned};
 pub use endpoint::{InvalidEndpoint, ListenEndpoint, destination};
 pub use scalar::{DurationError, duration};
 
-use pipelines::Defined;
-use read::{Keys, Reader};
+use read::Reader;
 
 /// A checked configuration: what the pipelines and the service use, and nothing else.
 #[derive(Debug, Clone)]
@@ -226,31 +227,9 @@ pub struct HealthCheck {
     pub endpoint: Spanned<ListenEndpoint>,
 }
 
-const KEYS: Keys = Keys {
-    of: "the configuration",
-    known: &[
-        "receivers",
-        "processors",
-        "exporters",
-        "extensions",
-        "service",
-    ],
-    foreign: &[(
-        "connectors",
-        "Sluicegate has no connectors",
-        "records go elsewhere by `routes` of the `logs` pipeline",
-    )],
-};
-
-const SERVICE: Keys = Keys {
-    of: "`service`",
-    known: &["extensions", "pipelines", "telemetry"],
-    foreign: &[],
-};
-
 const MIB: usize = 1 << 20;
 
-/// What fits into a Kubernetes ConfigMap. Whatever is larger was not written as a configuration.
+/// What fits into a Kubernetes `ConfigMap`. Whatever is larger was not written as a configuration.
 const MAX_SIZE: usize = MIB;
 
 impl Config {
@@ -330,81 +309,6 @@ impl Source {
                 };
                 let error = Diagnostic::error(&source, span, "this is not UTF-8");
                 Err(error.help("save the file as UTF-8"))
-            }
-        }
-    }
-}
-
-impl Reader {
-    /// The whole configuration. What is wrong with it is in `found`.
-    fn config(&mut self, root: &yaml::Node) -> Option<Config> {
-        let config = self.fields(root, root.span, &KEYS)?;
-        let receivers = self.receivers(&config);
-        let processors = self.processors(&config);
-        let exporters = self.exporters(&config);
-        let extensions = self.extensions(&config);
-        if !config.has("service") {
-            let error = Diagnostic::file(&self.source.path, "`service` is missing");
-            return self.report(error.help("`service` is what says which components are used"));
-        }
-        let service = self.section(&config, "service", &SERVICE)?;
-        let defined = Defined {
-            receivers: &receivers,
-            processors: &processors,
-            exporters: &exporters,
-        };
-        let pipelines = self.pipelines(&service, &defined);
-        let telemetry = self.telemetry(&service);
-        let extension_names = self.extension_names(&service, &extensions);
-        let by = "`service.pipelines`";
-        let health_check = self
-            .used(
-                extensions,
-                &extension_names.iter().collect::<Vec<_>>(),
-                "`service.extensions`",
-            )
-            .into_values()
-            .next();
-        let config = Config {
-            receivers: self.used(receivers, &pipelines.receivers(), by),
-            processors: self.used(processors, &pipelines.processors(), by),
-            exporters: self.used(exporters, &pipelines.exporters(), by),
-            pipelines,
-            telemetry: telemetry?,
-            health_check,
-            source: Arc::clone(&self.source),
-        };
-        self.same_endpoint(&config);
-        Some(config)
-    }
-
-    /// Refuses two listeners on one port, as far as their texts show it.
-    fn same_endpoint(&mut self, config: &Config) {
-        let grpc = config
-            .receivers
-            .values()
-            .map(|receiver| &receiver.grpc.endpoint);
-        let health_check = config.health_check.iter().map(|check| &check.endpoint);
-        let mut listeners: Vec<&Spanned<ListenEndpoint>> = grpc
-            .chain(&config.telemetry.metrics)
-            .chain(health_check)
-            .collect();
-        listeners.sort_by_key(|listener| listener.span);
-        for (at, listener) in listeners.iter().enumerate() {
-            let taken = |other: &&&Spanned<ListenEndpoint>| other.value == listener.value;
-            if let Some(other) = listeners[..at]
-                .iter()
-                .find(taken)
-                .filter(|_| listener.port != 0)
-            {
-                let (line, _) = self.source.position(other.span.start);
-                let message = format!("`{}` is listened on already", listener.value);
-                let error = self.error(listener.span, message);
-                self.found.push(
-                    error
-                        .note(format!("line {line} does"))
-                        .help("choose another port"),
-                );
             }
         }
     }

@@ -14,11 +14,14 @@
 //! | [`author`] | what people who write filters need |
 //! | [`telemetry`] | what Sluicegate says of itself |
 
+pub mod author;
 pub mod batch;
 mod codec;
 pub mod config;
 pub mod export;
+pub mod filter;
 pub mod json;
+pub mod pipeline;
 pub mod receive;
 pub mod send;
 pub mod serve;

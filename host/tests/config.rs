@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::json;
-use sluicegate::config::{
-    Compression, Config, Diagnostics, Encoding, Exporter, ListenEndpoint, OnFailure, Verbosity,
-};
+use sluicegate::config::{Compression, Config, Diagnostics, Encoding, Exporter, ListenEndpoint, OnFailure, Verbosity};
 
 /// What `${env:NAME}` stands for in these tests.
 fn env(name: &str) -> Option<String> {
@@ -33,8 +31,7 @@ fn parse(text: impl AsRef<[u8]>, path: &str) -> Result<(Config, Diagnostics), Di
 
 /// A configuration with `fragment`s put into it must be right, and give no warning.
 fn good(text: &str) -> Config {
-    let (config, warnings) =
-        parse(text, "/etc/sluicegate/sluicegate.yaml").unwrap_or_else(|errors| panic!("{errors}"));
+    let (config, warnings) = parse(text, "/etc/sluicegate/sluicegate.yaml").unwrap_or_else(|errors| panic!("{errors}"));
     assert!(warnings.is_empty(), "{warnings}");
     config
 }
@@ -51,10 +48,7 @@ fn every_mistake_is_told() {
     settings.set_omit_expression(true);
     let _guard = settings.bind_to_scope();
     let check = |path: &Path| {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .expect("a name in UTF-8");
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name in UTF-8");
         let text = std::fs::read(path).expect("a file that can be read");
         let errors = parse(text, name).expect_err(name);
         insta::assert_snapshot!(name.trim_end_matches(".yaml"), errors);
@@ -67,11 +61,7 @@ fn every_mistake_is_told() {
     for file in files {
         match file.extension().and_then(|extension| extension.to_str()) {
             Some("yaml") => check(&file),
-            _ => assert!(
-                file.with_extension("yaml").exists(),
-                "{} is left over",
-                file.display()
-            ),
+            _ => assert!(file.with_extension("yaml").exists(), "{} is left over", file.display()),
         }
     }
 }

@@ -1,2 +1,71 @@
-//! Chores.
-fn main() {}
+//! The project's chores. Each sets up and builds what it needs by itself.
+mod collector;
+mod command;
+mod tests;
+// The program sets the target up too, for authors of filters. The chores need it before there is a program.
+#[path = "../../host/src/author/toolchain.rs"]
+#[allow(dead_code, unreachable_pub, reason = "part of a library, of which the chores need little")]
+mod toolchain;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::command::{Step, root, target_dir};
+
+/// The project's chores, run as `cargo xtask NAME`
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+enum Chore {
+    /// Add the WebAssembly target to the Rust toolchain
+    Setup,
+    /// Build guest-filters/* into target/filters
+    Filters,
+    /// Show what Sluicegate does, on real records
+    Demo,
+    /// Run every test that needs no further program
+    Test,
+    /// Build a real Collector and test against it (needs Go)
+    E2e,
+}
+
+fn main() -> Result<()> {
+    match Chore::parse() {
+        Chore::Setup => set_up(),
+        Chore::Filters => filters(),
+        Chore::Demo => demo(),
+        Chore::Test => tests::test(),
+        Chore::E2e => tests::e2e(),
+    }
+}
+
+/// Sees to it that filters can be compiled.
+fn set_up() -> Result<()> {
+    toolchain::set_up(&root().join("guest-filters"))?;
+    Ok(())
+}
+
+/// Builds the programs, and with them the filters.
+fn filters() -> Result<()> {
+    set_up()?;
+    Step::cargo("build")
+        // No example exists, but asking for them gives dependencies the features that the tests give them too, so
+        // that a demo and a test run share one build.
+        .args(["--workspace", "--locked", "--bins", "--examples"])
+        .run("building the programs")?;
+    Step::new(program("sluicegate"))
+        .args(["filter", "build", "--workspace"])
+        .arg(root().join("guest-filters"))
+        .arg("--output")
+        .arg(target_dir().join("filters"))
+        .run("building the filters")
+}
+
+fn demo() -> Result<()> {
+    filters()?;
+    Step::new(program("demo")).run("")
+}
+
+/// The path of a program that `cargo build` made.
+fn program(name: &str) -> std::path::PathBuf {
+    target_dir().join("debug").join(name)
+}

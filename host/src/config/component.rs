@@ -1,11 +1,11 @@
 //! What receivers, processors, exporters and extensions have in common: they are defined under `type` or
 //! `type/name`, and used by that name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::{Diagnostic, Span, Spanned};
+use super::node::Node;
 use super::read::{Fields, Keys, Reader, list};
-use super::yaml::Node;
 
 /// The components of one section, by their whole name.
 pub(super) type Components<T> = BTreeMap<String, Component<T>>;
@@ -90,15 +90,16 @@ impl Reader {
     }
 
     /// Moves the components that `names` lists out of `components`; what is left there is not used.
-    pub(super) fn used<T>(
+    pub(super) fn used<'n, T>(
         &mut self,
         components: Components<T>,
-        names: &[&Spanned<String>],
+        names: impl IntoIterator<Item = &'n Spanned<String>>,
         by: &str,
     ) -> BTreeMap<String, T> {
+        let names: BTreeSet<&str> = names.into_iter().map(|name| name.as_str()).collect();
         let mut used = BTreeMap::new();
         for (name, component) in components {
-            if names.iter().any(|used| used.value == name) {
+            if names.contains(name.as_str()) {
                 used.extend(component.value.map(|value| (name, value)));
             } else {
                 let message = format!("`{name}` is defined but not used");

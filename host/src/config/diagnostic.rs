@@ -52,7 +52,7 @@ pub struct Diagnostic {
     span: Option<Span>,
     message: String,
     label: Option<String>,
-    notes: Vec<(Note, String)>,
+    notes: Vec<Note>,
 }
 
 /// Everything that is wrong, in the order of the text. Displays as the diagnostics with an empty line after each,
@@ -60,11 +60,15 @@ pub struct Diagnostic {
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
-/// What a line under the source says: more about what happened, or what to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A line under the source.
+#[derive(Debug, Clone)]
 enum Note {
-    Note,
-    Help,
+    /// What else happened, or why.
+    More(String),
+    /// What to do.
+    Help(String),
+    /// Where the same stands already.
+    Earlier(Span),
 }
 
 /// Longer reports help nobody. The count at the end still counts all.
@@ -95,24 +99,12 @@ impl Source {
 
     /// The one-based number and the bytes, without its end, of the line that holds the byte at `offset`.
     fn line(&self, offset: usize) -> (usize, Range<usize>) {
-        let offset = offset.min(self.text.len());
-        let before = &self.text.as_bytes()[..offset];
+        let (before, after) = self.text.as_bytes().split_at(offset.min(self.text.len()));
         let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |newline| newline + 1);
-        let rest = &self.text.as_bytes()[offset..];
-        let end = offset
-            + rest
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .unwrap_or(rest.len());
-        let end = if end > start && self.text.as_bytes()[end - 1] == b'\r' {
-            end - 1
-        } else {
-            end
-        };
+        let newline = before.iter().rposition(|byte| *byte == b'\n');
+        let start = newline.map_or(0, |newline| newline + 1);
+        let length = after.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let end = before.len() + length.unwrap_or(after.len());
         (number, start..end)
     }
 }
@@ -173,14 +165,21 @@ impl Diagnostic {
     /// Adds what else happened, or why.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
-        self.notes.push((Note::Note, note.into()));
+        self.notes.push(Note::More(note.into()));
         self
     }
 
     /// Adds what to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.notes.push((Note::Help, help.into()));
+        self.notes.push(Note::Help(help.into()));
+        self
+    }
+
+    /// Adds the line of what this one repeats.
+    #[must_use]
+    pub fn earlier(mut self, span: Span) -> Self {
+        self.notes.push(Note::Earlier(span));
         self
     }
 
@@ -238,13 +237,15 @@ impl fmt::Display for Diagnostic {
             }
             None => group.element(Origin::path(path.as_ref())),
         };
-        for (note, text) in &self.notes {
-            let level = if *note == Note::Help {
-                Title::HELP
-            } else {
-                Title::NOTE
-            };
-            group = group.element(level.message(text.as_str()));
+        for note in &self.notes {
+            group = group.element(match note {
+                Note::More(text) => Title::NOTE.message(text.as_str()),
+                Note::Help(text) => Title::HELP.message(text.as_str()),
+                Note::Earlier(span) => {
+                    let (line, _) = self.source.position(span.start);
+                    Title::NOTE.message(format!("line {line} has it already"))
+                }
+            });
         }
         f.write_str(&Renderer::plain().render(&[group]))
     }

@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use super::component::Components;
 use super::diagnostic::{Diagnostic, Span, Spanned};
 use super::endpoint::destination;
+use super::node::Node;
 use super::read::{Fields, Foreign, Keys, Read, Reader};
-use super::yaml::Node;
 use super::{Compression, DebugExporter, Exporter, FileExporter, OtlpGrpcExporter, Verbosity};
 
 const TYPES: Keys = Keys {

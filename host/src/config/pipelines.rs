@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::component::{Components, is_name};
 use super::diagnostic::{Span, Spanned};
+use super::node::Node;
 use super::read::{Fields, Foreign, Keys, Reader};
-use super::yaml::Node;
 use super::{Exporter, LogsPipeline, Pipeline, Pipelines, Processor, Receiver, Route};
 
 const PIPELINES: Keys = Keys {
@@ -203,21 +203,20 @@ impl Pipelines {
         self.traces.iter().chain(&self.metrics)
     }
 
-    pub(super) fn receivers(&self) -> Vec<&Spanned<String>> {
+    pub(super) fn receivers(&self) -> impl Iterator<Item = &Spanned<String>> {
         let logs = self.logs.iter().flat_map(|logs| &logs.receivers);
         logs.chain(self.untouched().flat_map(|pipeline| &pipeline.receivers))
-            .collect()
     }
 
-    pub(super) fn processors(&self) -> Vec<&Spanned<String>> {
-        self.logs.iter().flat_map(|logs| &logs.processors).collect()
+    pub(super) fn processors(&self) -> impl Iterator<Item = &Spanned<String>> {
+        self.logs.iter().flat_map(|logs| &logs.processors)
     }
 
-    pub(super) fn exporters(&self) -> Vec<&Spanned<String>> {
+    pub(super) fn exporters(&self) -> impl Iterator<Item = &Spanned<String>> {
         let logs = self.logs.iter().flat_map(|logs| &logs.exporters);
         let routes = self.logs.iter().flat_map(|logs| logs.routes.values());
-        logs.chain(routes.flat_map(|route| &route.exporters))
-            .chain(self.untouched().flat_map(|pipeline| &pipeline.exporters))
-            .collect()
+        let routes = routes.flat_map(|route| &route.exporters);
+        let untouched = self.untouched().flat_map(|pipeline| &pipeline.exporters);
+        logs.chain(routes).chain(untouched)
     }
 }

@@ -7,9 +7,9 @@ use serde_json::{Map, Value as Json};
 
 use super::component::Components;
 use super::diagnostic::{Diagnostic, Span, Spanned};
+use super::node::{Entry, Node, Value};
 use super::read::{Fields, Keys, Read, Reader};
 use super::scalar::{Style, Typed};
-use super::yaml::{Entry, Node, Value};
 use super::{MIB, OnFailure, Processor};
 
 const TYPES: Keys = Keys {

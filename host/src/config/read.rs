@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Source, Span, Spanned};
 use super::endpoint::ListenEndpoint;
+use super::node::{Node, Value};
 use super::scalar::{Scalar, Style, Typed, duration};
-use super::yaml::{Node, Value};
 
 /// What readers share.
 pub(super) struct Reader {

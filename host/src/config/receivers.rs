@@ -3,8 +3,8 @@
 use super::component::Components;
 use super::diagnostic::{Span, Spanned};
 use super::endpoint::ListenEndpoint;
+use super::node::Node;
 use super::read::{Fields, Foreign, Keys, Reader};
-use super::yaml::Node;
 use super::{GrpcListener, MIB, Receiver};
 
 const TYPES: Keys = Keys {

@@ -9,29 +9,8 @@ use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span as Posit
 
 use super::diagnostic::{Diagnostic, Diagnostics, Source, Span, Spanned};
 use super::expand::expand;
-use super::scalar::{Scalar, Style, Typed};
-
-/// A value and where it stands.
-#[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub(super) span: Span,
-    pub(super) value: Value,
-}
-
-/// What a [`Node`] is.
-#[derive(Debug, Clone)]
-pub(super) enum Value {
-    Scalar(Scalar),
-    List(Vec<Node>),
-    Map(Vec<Entry>),
-}
-
-/// One key of a map and its value. No two keys of a map are equal.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) key: Spanned<String>,
-    pub(super) value: Node,
-}
+use super::node::{Entry, Node, Value};
+use super::scalar::{Scalar, Style};
 
 /// Where references to the environment are looked up.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -201,11 +180,11 @@ impl Builder<'_> {
 
     /// A copy of what an alias refers to.
     fn alias(&mut self, anchor: usize, span: Span) -> Option<Node> {
-        let Some(node) = self.anchors.get(&anchor).cloned() else {
+        let Some(node) = self.anchors.get(&anchor) else {
             self.error(span, "an alias inside of what it refers to");
             return None;
         };
-        let (weight, depth) = measure(&node);
+        let (weight, depth) = node.size();
         self.copied += weight;
         if self.copied > MAX_COPIED {
             self.error(span, "the aliases up to here stand for more than 1 MiB");
@@ -215,7 +194,7 @@ impl Builder<'_> {
             self.error(span, format!("nested more than {MAX_DEPTH} deep"));
             return None;
         }
-        Some(node)
+        Some(self.anchors.get(&anchor)?.clone())
     }
 
     /// Puts a finished node where it belongs.
@@ -401,64 +380,9 @@ fn key(
         return Ok(Key::Merge);
     }
     if let Some(first) = keys.get(&text) {
-        let (line, _) = source.position(first.start);
         let error = Diagnostic::error(source, node.span, format!("duplicate key `{text}`"));
-        return Err(error.note(format!("line {line} has it already")));
+        return Err(error.earlier(*first));
     }
     keys.insert(text.clone(), node.span);
     Ok(Key::Name(Spanned::new(text, node.span)))
-}
-
-/// How much a copy of `node` adds, in bytes of text and one more a value, and how deep it is.
-fn measure(node: &Node) -> (usize, usize) {
-    let sum = |(weight, depth): (usize, usize), (more, below): (usize, usize)| {
-        (weight + more, depth.max(below + 1))
-    };
-    match &node.value {
-        Value::Scalar(scalar) => (1 + scalar.text.len(), 0),
-        Value::List(list) => list.iter().map(measure).fold((1, 1), sum),
-        Value::Map(entries) => {
-            let entry = |entry: &Entry| {
-                let (weight, depth) = measure(&entry.value);
-                (1 + entry.key.len() + weight, depth)
-            };
-            entries.iter().map(entry).fold((1, 1), sum)
-        }
-    }
-}
-
-impl Value {
-    /// The scalar, if it is one.
-    pub(super) fn scalar(&self) -> Option<&Scalar> {
-        match self {
-            Self::Scalar(scalar) => Some(scalar),
-            _ => None,
-        }
-    }
-}
-
-impl Node {
-    /// Whether this is a value that could not be expanded, which is reported already.
-    pub(super) fn is_unresolved(&self) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.style == Style::Unresolved)
-    }
-
-    /// Whether this is `[]`.
-    pub(super) fn is_empty_list(&self) -> bool {
-        matches!(&self.value, Value::List(list) if list.is_empty())
-    }
-
-    /// Whether there is nothing: as in the Collector, the same as leaving the key out.
-    pub(super) fn is_null(&self) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.typed() == Typed::Null)
-    }
-
-    /// With an article, for "found ...".
-    pub(super) fn name(&self) -> &'static str {
-        match &self.value {
-            Value::Scalar(scalar) => scalar.typed().name(),
-            Value::List(_) => "a list",
-            Value::Map(_) => "a map",
-        }
-    }
 }

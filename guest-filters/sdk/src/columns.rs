@@ -1,0 +1,138 @@
+//! The columns of one batch, each pulled when it is first looked at.
+use crate::Value;
+use crate::field::{Id, Key};
+use crate::raw;
+use std::cell::OnceCell;
+
+/// Where columns come from: the host, or the records of a test.
+pub(crate) trait Source {
+    fn len(&self) -> usize;
+    fn column(&self, of: raw::Field) -> raw::Column;
+}
+
+impl Source for raw::Batch {
+    fn len(&self) -> usize {
+        Self::len(self) as usize
+    }
+
+    fn column(&self, of: raw::Field) -> raw::Column {
+        Self::column(self, &of)
+    }
+}
+
+/// The columns pulled so far.
+pub(crate) struct Columns<'s> {
+    source: &'s dyn Source,
+    fixed: [OnceCell<Column>; Id::COUNT],
+    /// Attributes' columns, in the order of their first use. Filters look at a handful, so walking the list
+    /// beats hashing the name, and a list lets columns be added while others are borrowed.
+    named: Named,
+}
+
+/// One attribute's column, and the next one's.
+#[derive(Default)]
+struct Named(OnceCell<Box<(Id, String, Column, Named)>>);
+
+/// One field's values over all rows.
+pub(crate) struct Column {
+    kinds: Vec<u8>,
+    ends: Vec<u32>,
+    data: Data,
+    /// All ones, or zero where one entry stands for every row.
+    mask: usize,
+}
+
+enum Data {
+    /// Strings alone. Checking them once as a whole makes each one's slice cheap.
+    Text(String),
+    Mixed(Vec<u8>),
+}
+
+impl<'s> Columns<'s> {
+    pub(crate) fn new(source: &'s dyn Source) -> Self {
+        Self {
+            source,
+            fixed: Default::default(),
+            named: Named::default(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: Key<'_>) -> &Column {
+        match key.id {
+            Id::Attribute | Id::ResourceAttribute | Id::ScopeAttribute => self.named(key),
+            id => self.fixed[id as usize].get_or_init(|| self.pull(key)),
+        }
+    }
+
+    #[inline]
+    fn named(&self, key: Key<'_>) -> &Column {
+        let mut at = &self.named;
+        loop {
+            let (id, name, column, next) = &**at.0.get_or_init(|| {
+                Box::new((
+                    key.id,
+                    key.name.to_owned(),
+                    self.pull(key),
+                    Named::default(),
+                ))
+            });
+            if *id == key.id && name == key.name {
+                return column;
+            }
+            at = next;
+        }
+    }
+
+    fn pull(&self, key: Key<'_>) -> Column {
+        Column::new(self.source.column(key.to_raw()))
+    }
+}
+
+impl Drop for Named {
+    /// Ends the list link by link: ending it recursively would need stack for every link.
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut link) = next {
+            next = link.3.0.take();
+        }
+    }
+}
+
+impl Column {
+    fn new(raw: raw::Column) -> Self {
+        let data = if raw.kinds.iter().all(|&kind| kind <= 1) {
+            String::from_utf8(raw.data)
+                .map_or_else(|error| Data::Mixed(error.into_bytes()), Data::Text)
+        } else {
+            Data::Mixed(raw.data)
+        };
+        let mask = if raw.kinds.len() == 1 { 0 } else { usize::MAX };
+        Self {
+            kinds: raw.kinds,
+            ends: raw.ends,
+            data,
+            mask,
+        }
+    }
+
+    /// The value of one row.
+    #[inline]
+    pub(crate) fn value(&self, row: usize) -> Option<Value<'_>> {
+        let row = row & self.mask;
+        let kind = self.kinds[row];
+        if kind == 0 {
+            return None;
+        }
+        let start = if row == 0 {
+            0
+        } else {
+            self.ends[row - 1] as usize
+        };
+        let end = self.ends[row] as usize;
+        Some(match &self.data {
+            Data::Text(text) => Value::Str(&text[start..end]),
+            Data::Mixed(bytes) => Value::from_data(kind, &bytes[start..end]),
+        })
+    }
+}

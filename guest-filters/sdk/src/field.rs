@@ -1,0 +1,156 @@
+//! The fields of a record, for filters whose settings choose them.
+use crate::raw;
+use serde::Deserialize;
+
+/// A field of a record that can be read and changed.
+///
+/// A filter that knows its fields calls [`Record`](crate::Record)'s methods for them; this type is for fields
+/// that are chosen in the settings, where it is written like this:
+///
+/// ```
+/// use sluicegate_filter::Field;
+///
+/// let fields: Vec<Field> = serde_json::from_str(r#"["body", { "attribute": "http.route" }]"#)?;
+/// assert_eq!(fields, [Field::Body, Field::Attribute("http.route".into())]);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    /// When it happened: an int, nanoseconds since the Unix epoch.
+    Time,
+    /// When it was first seen by a collector or SDK: an int, nanoseconds since the Unix epoch.
+    ObservedTime,
+    /// An int from 1 to 24, see [`Severity`](crate::Severity).
+    SeverityNumber,
+    /// The severity as the source spelt it: a string.
+    SeverityText,
+    /// What the record says: any value.
+    Body,
+    /// The name that identifies this kind of event: a string.
+    EventName,
+    /// Sixteen bytes.
+    TraceId,
+    /// Eight bytes.
+    SpanId,
+    /// The W3C trace flags: an int from 0 to 255.
+    TraceFlags,
+    /// An attribute of the record.
+    Attribute(String),
+    /// An attribute of its resource.
+    ResourceAttribute(String),
+    /// An attribute of its instrumentation scope.
+    ScopeAttribute(String),
+    /// The instrumentation scope's name: a string, which can't be changed.
+    ScopeName,
+    /// The instrumentation scope's version: a string, which can't be changed.
+    ScopeVersion,
+}
+
+/// The fields of the contract, without the names of attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Id {
+    Time,
+    ObservedTime,
+    SeverityNumber,
+    SeverityText,
+    Body,
+    EventName,
+    TraceId,
+    SpanId,
+    TraceFlags,
+    Attribute,
+    ResourceAttribute,
+    ScopeAttribute,
+    ScopeName,
+    ScopeVersion,
+    LogRecord,
+    Scope,
+    Resource,
+}
+
+impl Id {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Resource as usize + 1;
+
+    /// Whether OTLP can't tell the field's default (zero, nothing in it) from its absence.
+    pub(crate) fn has_default(self) -> bool {
+        !matches!(
+            self,
+            Self::Body | Self::Attribute | Self::ResourceAttribute | Self::ScopeAttribute
+        )
+    }
+
+    /// Whether the field is part of `LogRecord`.
+    pub(crate) fn is_of_record(self) -> bool {
+        self <= Self::Attribute
+    }
+}
+
+/// A [`raw::Field`] that borrows its name. The name is empty where the field takes none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key<'k> {
+    pub(crate) id: Id,
+    pub(crate) name: &'k str,
+}
+
+impl<'k> Key<'k> {
+    /// A field that takes no name.
+    #[inline]
+    pub(crate) fn fixed(id: Id) -> Self {
+        Self { id, name: "" }
+    }
+
+    pub(crate) fn to_raw(self) -> raw::Field {
+        match self.id {
+            Id::Time => raw::Field::Time,
+            Id::ObservedTime => raw::Field::ObservedTime,
+            Id::SeverityNumber => raw::Field::SeverityNumber,
+            Id::SeverityText => raw::Field::SeverityText,
+            Id::Body => raw::Field::Body,
+            Id::EventName => raw::Field::EventName,
+            Id::TraceId => raw::Field::TraceId,
+            Id::SpanId => raw::Field::SpanId,
+            Id::TraceFlags => raw::Field::TraceFlags,
+            Id::Attribute => raw::Field::Attribute(self.name.to_owned()),
+            Id::ResourceAttribute => raw::Field::ResourceAttribute(self.name.to_owned()),
+            Id::ScopeAttribute => raw::Field::ScopeAttribute(self.name.to_owned()),
+            Id::ScopeName => raw::Field::ScopeName,
+            Id::ScopeVersion => raw::Field::ScopeVersion,
+            Id::LogRecord => raw::Field::LogRecord,
+            Id::Scope => raw::Field::Scope,
+            Id::Resource => raw::Field::Resource,
+        }
+    }
+}
+
+impl<'k> From<&'k Field> for Key<'k> {
+    fn from(field: &'k Field) -> Self {
+        let fixed = Self::fixed;
+        match field {
+            Field::Time => fixed(Id::Time),
+            Field::ObservedTime => fixed(Id::ObservedTime),
+            Field::SeverityNumber => fixed(Id::SeverityNumber),
+            Field::SeverityText => fixed(Id::SeverityText),
+            Field::Body => fixed(Id::Body),
+            Field::EventName => fixed(Id::EventName),
+            Field::TraceId => fixed(Id::TraceId),
+            Field::SpanId => fixed(Id::SpanId),
+            Field::TraceFlags => fixed(Id::TraceFlags),
+            Field::Attribute(name) => Self {
+                id: Id::Attribute,
+                name,
+            },
+            Field::ResourceAttribute(name) => Self {
+                id: Id::ResourceAttribute,
+                name,
+            },
+            Field::ScopeAttribute(name) => Self {
+                id: Id::ScopeAttribute,
+                name,
+            },
+            Field::ScopeName => fixed(Id::ScopeName),
+            Field::ScopeVersion => fixed(Id::ScopeVersion),
+        }
+    }
+}

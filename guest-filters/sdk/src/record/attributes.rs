@@ -1,0 +1,88 @@
+//! Iterating attributes.
+use super::Record;
+use crate::Value;
+use crate::edits::Edits;
+use crate::field::{Id, Key};
+use crate::value::key_value;
+use crate::wire::{Fields, Payload};
+use std::collections::BTreeSet;
+
+/// The attributes of a record, a resource or a scope, in the order of the wire, with what the filter has changed.
+///
+/// Unlike a look by key this shows everything: attributes without a value, as [`Value::Empty`], and every one of
+/// several with the same key.
+#[derive(Clone)]
+pub struct Attributes<'a> {
+    /// The rest of the message that holds the attributes.
+    fields: Fields<'a>,
+    /// The attributes' field number within it.
+    number: u32,
+    id: Id,
+    edits: &'a Edits,
+    /// Changed attributes that were met on the wire. Of those with one key only the first is left.
+    met: BTreeSet<&'a str>,
+    /// How many of the row's changes have been looked at, once the wire has no more attributes.
+    changes: usize,
+}
+
+impl<'a> Attributes<'a> {
+    pub(super) fn new(record: &'a Record<'_>, id: Id) -> Self {
+        let (whole, number) = match id {
+            Id::ResourceAttribute => (record.whole(Id::Resource), 1),
+            Id::ScopeAttribute => (record.whole(Id::Scope), 3),
+            _ => (
+                record
+                    .replaced()
+                    .unwrap_or_else(|| record.whole(Id::LogRecord)),
+                6,
+            ),
+        };
+        Self {
+            fields: Fields(whole),
+            number,
+            id,
+            edits: record.edits,
+            met: BTreeSet::new(),
+            changes: 0,
+        }
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (&'a str, Value<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some((number, payload)) = self.fields.next() {
+            let Payload::Len(message) = payload else {
+                continue;
+            };
+            if number != self.number {
+                continue;
+            }
+            let (key, value) = key_value(message);
+            if !self.edits.any() {
+                return Some((key, value));
+            }
+            match self.edits.get(Key {
+                id: self.id,
+                name: key,
+            }) {
+                None => return Some((key, value)),
+                Some(change) => {
+                    if let (true, Some(value)) = (self.met.insert(key), change) {
+                        return Some((key, value));
+                    }
+                }
+            }
+        }
+        while let Some((key, value)) = self.edits.written().nth(self.changes) {
+            self.changes += 1;
+            if let (true, Some(value)) = (key.id == self.id && !self.met.contains(key.name), value)
+            {
+                return Some((key.name, value));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,130 @@
+//! What a filter decides, record by record and for a batch.
+use crate::raw;
+use std::borrow::Cow;
+
+/// What a filter decides for a record.
+///
+/// Reasons and routes are constants as a rule, and then cost no allocation. One that comes from the settings
+/// can be leaked once, in [`Filter::new`](crate::Filter::new), since the filter lives as long as its component:
+/// `let route: &'static str = settings.route.leak();`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The record goes on.
+    Keep,
+    /// The record goes no further. The reason is counted in Sluicegate's metrics, so there should be few of
+    /// them: none that carries a user's name or a record's text.
+    Drop(Cow<'static, str>),
+    /// The record goes on, towards this route. The filter must name it in
+    /// [`Filter::routes`](crate::Filter::routes).
+    Route(Cow<'static, str>),
+}
+
+impl Verdict {
+    /// Drops the record for this reason.
+    pub fn drop(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Drop(reason.into())
+    }
+
+    /// Sends the record towards this route.
+    pub fn route(name: impl Into<Cow<'static, str>>) -> Self {
+        Self::Route(name.into())
+    }
+}
+
+/// The most routes that a filter may declare. Rows point to verdicts with one byte, which also has to hold the
+/// verdict to keep, one drop, and the drop that stands for all reasons too many.
+pub(crate) const MOST_ROUTES: usize = 253;
+
+/// The reason of drops beyond the number of distinct verdicts that an answer can hold.
+const OTHER_REASONS: &str = "other reasons";
+
+/// The verdicts of a batch, gathered row by row.
+#[derive(Debug)]
+pub(crate) struct Verdicts<'a> {
+    routes: &'a [String],
+    /// How many rows the batch has.
+    len: usize,
+    /// How many rows have a verdict.
+    given: usize,
+    /// As in the outcome: empty while every row is kept.
+    rows: Vec<u8>,
+    /// The distinct verdicts. The first is to keep.
+    table: Vec<Verdict>,
+    /// How many drops are in the table.
+    drops: usize,
+    /// Where the last verdict that was no keep stands: the next is most likely the same.
+    last: usize,
+}
+
+impl<'a> Verdicts<'a> {
+    pub(crate) fn new(len: usize, routes: &'a [String]) -> Self {
+        Self {
+            routes,
+            len,
+            given: 0,
+            rows: Vec::new(),
+            table: vec![Verdict::Keep],
+            drops: 0,
+            last: 0,
+        }
+    }
+
+    /// Notes the next row's verdict.
+    ///
+    /// # Errors
+    /// For a route that was not declared.
+    #[inline]
+    pub(crate) fn push(&mut self, verdict: Verdict) -> Result<(), String> {
+        if verdict != Verdict::Keep {
+            let index = self.find(verdict)?;
+            if self.rows.is_empty() {
+                self.rows.reserve_exact(self.len);
+                self.rows.resize(self.given, 0);
+            }
+            self.rows.push(index);
+        } else if !self.rows.is_empty() {
+            self.rows.push(0);
+        }
+        self.given += 1;
+        Ok(())
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<raw::Verdict>) {
+        if self.rows.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let verdicts = self.table.into_iter().map(|verdict| match verdict {
+            Verdict::Keep => raw::Verdict::Keep,
+            Verdict::Drop(reason) => raw::Verdict::Drop(reason.into_owned()),
+            Verdict::Route(name) => raw::Verdict::Route(name.into_owned()),
+        });
+        (self.rows, verdicts.collect())
+    }
+
+    fn find(&mut self, mut verdict: Verdict) -> Result<u8, String> {
+        if self.table[self.last] == verdict {
+            return Ok(self.last as u8);
+        }
+        let mut found = self.table.iter().position(|known| *known == verdict);
+        if found.is_none() {
+            match &verdict {
+                Verdict::Route(name) if !self.routes.iter().any(|route| route == name) => {
+                    return Err(format!(
+                        "the filter routed a record to `{name}`, which is none of its routes"
+                    ));
+                }
+                Verdict::Drop(_) if self.drops + self.routes.len() + 2 > usize::from(u8::MAX) => {
+                    verdict = Verdict::drop(OTHER_REASONS);
+                    found = self.table.iter().position(|known| *known == verdict);
+                }
+                _ => {}
+            }
+        }
+        self.last = found.unwrap_or(self.table.len());
+        if found.is_none() {
+            self.drops += usize::from(matches!(verdict, Verdict::Drop(_)));
+            self.table.push(verdict);
+        }
+        Ok(self.last as u8)
+    }
+}

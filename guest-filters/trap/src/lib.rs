@@ -1,0 +1,169 @@
+//! A guest for tests: it fails in a way that its settings choose, each of which must cost it no more than its own
+//! instance.
+//!
+//! | setting | value | default |
+//! | --- | --- | --- |
+//! | `how` | see [`How`] | required |
+//! | `at` | `configure` or `process` | `process` |
+//! | `body` | in `process`, only a record with this body sets it off | every record does |
+//! | `milliseconds` | how long `slow` takes | 50 |
+//! | `mebibytes` | how much `big_memory` takes | 32 |
+use serde::Deserialize;
+use sluicegate_filter::{Error, Filter, Record, Settings, Verdict, clock, export};
+use std::hint::black_box;
+
+/// The guest, which is its settings.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trap {
+    how: How,
+    #[serde(default)]
+    at: At,
+    body: Option<String>,
+    #[serde(default = "fifty")]
+    milliseconds: u64,
+    #[serde(default = "thirty_two")]
+    mebibytes: usize,
+}
+
+/// What happens.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum How {
+    /// A panic, whose message is logged before the trap.
+    Panic,
+    /// The instruction `unreachable`, without a word.
+    Unreachable,
+    /// Recursion until the stack has no room.
+    StackOverflow,
+    /// A loop without end.
+    Loop,
+    /// Memory without end.
+    GrowMemory,
+    /// Some memory, once; no failure unless the limit is below it.
+    BigMemory,
+    /// Some time, busily; no failure unless the deadline is below it.
+    Slow,
+    /// An error, which is an answer and no trap.
+    Refuse,
+}
+
+/// When it happens.
+#[derive(Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum At {
+    Configure,
+    #[default]
+    Process,
+}
+
+impl Filter for Trap {
+    fn new(settings: Settings) -> Result<Self, Error> {
+        let trap: Self = settings.parse()?;
+        if trap.at == At::Configure {
+            trap.spring()?;
+        }
+        Ok(trap)
+    }
+
+    fn filter(&mut self, record: &mut Record<'_>) -> Verdict {
+        let body = self.body.as_deref();
+        if self.at == At::Process && body.is_none_or(|body| record.body() == Some(body.into())) {
+            // An undeclared route is how a filter written with the SDK has a batch refused.
+            return self
+                .spring()
+                .map_or(Verdict::route("refused"), |()| Verdict::Keep);
+        }
+        Verdict::Keep
+    }
+}
+
+export!(Trap);
+
+impl Trap {
+    fn spring(&self) -> Result<(), Error> {
+        match self.how {
+            How::Panic => panic!("the trap was set off"),
+            How::Unreachable => std::process::abort(),
+            How::StackOverflow => {
+                black_box(dig(black_box(1)));
+            }
+            How::Loop => loop {
+                black_box(());
+            },
+            How::GrowMemory => loop {
+                black_box(vec![1_u8; 1 << 20].leak());
+            },
+            How::BigMemory => {
+                black_box(vec![1_u8; self.mebibytes << 20]);
+            }
+            How::Slow => {
+                let end = clock::now() + self.milliseconds * 1_000_000;
+                while clock::now() < end {}
+            }
+            How::Refuse => return Err("the trap refuses".into()),
+        }
+        Ok(())
+    }
+}
+
+/// Never comes to an end, and uses what the deeper call returns, so that no loop can be made of it.
+fn dig(depth: u64) -> u64 {
+    if depth == 0 {
+        0
+    } else {
+        black_box(dig(black_box(depth + 1))) + depth
+    }
+}
+
+fn fifty() -> u64 {
+    50
+}
+
+fn thirty_two() -> usize {
+    32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluicegate_filter::testing::{Harness, LogRecord, json};
+
+    #[test]
+    fn what_fails_in_no_way_keeps_records() {
+        for settings in [
+            json!({ "how": "slow", "milliseconds": 1 }),
+            json!({ "how": "slow", "milliseconds": 1, "at": "configure" }),
+            json!({ "how": "big_memory", "mebibytes": 1 }),
+            json!({ "how": "loop", "body": "boom" }),
+        ] {
+            let mut trap = Harness::<Trap>::new(&settings).expect("valid settings");
+            assert_eq!(
+                trap.run(LogRecord::new().body("calm")).verdict,
+                Verdict::Keep,
+                "{settings}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_body_sets_it_off() {
+        let mut trap = Harness::<Trap>::new(json!({ "how": "panic", "body": "boom" }))
+            .expect("valid settings");
+        assert_eq!(
+            trap.run(LogRecord::new().body("calm")).verdict,
+            Verdict::Keep
+        );
+        let set_off = std::panic::AssertUnwindSafe(|| trap.run(LogRecord::new().body("boom")));
+        std::panic::catch_unwind(set_off).expect_err("a panic");
+    }
+
+    #[test]
+    fn it_can_refuse_its_settings() {
+        let refused = Harness::<Trap>::new(json!({ "how": "refuse", "at": "configure" }));
+        assert_eq!(
+            refused.err().expect("an error").to_string(),
+            "the trap refuses"
+        );
+    }
+}

@@ -1,0 +1,222 @@
+//! Runs WebAssembly filters over a batch.
+//!
+//! An [`Engine`] stands for the whole process, a [`Filter`] for one processor of the configuration. A filter keeps a
+//! pool of instances; each call takes one, lends it the batch and puts it back. An instance that failed, or whose
+//! call was cancelled midway, is thrown away: nobody knows what state it is in.
+//!
+//! | module | does |
+//! | --- | --- |
+//! | `bindings` | what the world in `wit/` generates |
+//! | `engine` | the process's compiler, memory and clock ticks |
+//! | `load` | file → component that fits the world |
+//! | `instance` | one sandbox: its limits, its deadline, its calls |
+//! | `host` | the functions that a filter may call |
+//! | `log` | a filter's lines in Sluicegate's log |
+//! | `failure` | what went wrong in a call, by kind |
+
+mod bindings;
+mod engine;
+mod failure;
+mod host;
+mod instance;
+mod load;
+mod log;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+pub use engine::{Engine, EngineError};
+pub use failure::{Failure, FailureKind};
+pub use load::LoadError;
+
+use crate::batch::{Applied, Batch, Outcome, Verdict};
+use instance::{Blueprint, Instance, StartError};
+
+/// Most distinct verdicts in an answer: rows point to them with one byte.
+const MAX_VERDICTS: usize = 256;
+
+/// Most changes in an answer. Each may cover every row, so that a filter needs one for each field it changes; this
+/// is room for thousands of attributes, and keeps an answer of endless tiny changes from occupying the host.
+const MAX_CHANGES: usize = 4096;
+
+/// A configured filter, as `processors` in the configuration describes it.
+#[derive(Debug, Clone)]
+pub struct Processor {
+    /// The processor's name in the configuration, `wasm/NAME`. Logs and errors carry it.
+    pub name: String,
+    /// The file that holds the component.
+    pub component: PathBuf,
+    /// What `configure` is handed: a JSON document.
+    pub settings: String,
+    /// How long one call may take, by the clock on the wall. Time in which the call had to share its thread counts
+    /// too, because it is the sender who waits.
+    pub deadline: Duration,
+    /// Most bytes that the linear memories of one instance may hold together.
+    pub memory_limit: usize,
+    /// Most instances at a time, and so the most batches that this processor works on at once.
+    pub max_instances: usize,
+}
+
+/// A processor that is loaded, configured and ready to be called, from any number of tasks at once.
+pub struct Filter {
+    blueprint: Blueprint,
+    routes: Vec<String>,
+    size: usize,
+    /// Last in, first out: the instance used last has the warmest memory.
+    idle: Mutex<Vec<Instance>>,
+    /// One for each instance that may exist. Fair: calls that wait are served in the order they came.
+    permits: Semaphore,
+}
+
+/// What came of one call.
+#[derive(Debug)]
+pub struct Call {
+    /// The batch that was handed in: with the answer applied, or unchanged after a failure.
+    pub batch: Batch,
+    /// What the answer did.
+    pub result: Result<Applied, Failure>,
+    /// From the moment the filter had the batch until its answer was applied. Waiting for an instance, or making
+    /// one, doesn't count.
+    pub duration: Duration,
+}
+
+impl Filter {
+    /// Reads, compiles and configures the component of `processor`. The first instance is kept for the first call.
+    ///
+    /// # Errors
+    /// [`LoadError`], for everything that a configuration or a component can have wrong.
+    pub async fn load(engine: &Engine, processor: Processor) -> Result<Self, LoadError> {
+        let processor = Arc::new(processor);
+        let component = load::component(engine, &processor.component).await?;
+        let blueprint = Blueprint::new(component.instance, processor);
+        let (instance, routes) = blueprint.start().await.map_err(|error| match error {
+            StartError::OtherWorld(error) => LoadError::OtherWorld {
+                component: blueprint.processor().component.clone(),
+                differences: vec![format!("{error:#}")],
+            },
+            StartError::Refused(reason) => LoadError::Settings(reason),
+            StartError::Failed(failure) => LoadError::Start {
+                component: blueprint.processor().component.clone(),
+                failure,
+            },
+        })?;
+        Ok(Self {
+            permits: Semaphore::new(blueprint.processor().max_instances),
+            blueprint,
+            routes,
+            size: component.size,
+            idle: Mutex::new(vec![instance]),
+        })
+    }
+
+    /// The configuration that this filter was loaded from.
+    #[must_use]
+    pub fn processor(&self) -> &Processor {
+        self.blueprint.processor()
+    }
+
+    /// The routes that the filter may answer with, as its `configure` named them.
+    #[must_use]
+    pub fn routes(&self) -> &[String] {
+        &self.routes
+    }
+
+    /// The size of the component's file in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Lets the filter decide over `batch` and applies what it answers.
+    ///
+    /// Waits while `max_instances` calls are under way. Dropping the future midway drops the batch, and the instance
+    /// with it.
+    pub async fn process(&self, mut batch: Batch) -> Call {
+        let permit = self.permits.acquire().await;
+        let _permit = permit.expect("the semaphore is never closed");
+        let mut instance = match self.instance().await {
+            Ok(instance) => instance,
+            Err(failure) => {
+                return Call {
+                    batch,
+                    result: Err(failure),
+                    duration: Duration::ZERO,
+                };
+            }
+        };
+        let started = Instant::now();
+        let answer;
+        (batch, answer) = instance.process(batch).await;
+        let result = answer.and_then(|outcome| self.apply(outcome, &mut batch));
+        let duration = started.elapsed();
+        if result.is_ok() {
+            self.idle().push(instance);
+        }
+        Call {
+            batch,
+            result,
+            duration,
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
+        // A vector that is pushed to and popped from is whole at any time.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn instance(&self) -> Result<Instance, Failure> {
+        // The guard must not live until the new instance is there.
+        let idle = self.idle().pop();
+        if let Some(instance) = idle {
+            return Ok(instance);
+        }
+        // The routes were fixed when the filter was loaded: the configuration was checked against those.
+        match self.blueprint.start().await {
+            Ok((instance, _routes)) => Ok(instance),
+            Err(error) => Err(error.into_failure()),
+        }
+    }
+
+    /// Checks what only this filter's plan can tell, then leaves the rest to the batch.
+    fn apply(&self, outcome: Outcome, batch: &mut Batch) -> Result<Applied, Failure> {
+        if outcome.verdicts.len() > MAX_VERDICTS {
+            let count = outcome.verdicts.len();
+            return Err(Failure::invalid(format!(
+                "{count} verdicts, of which at most {MAX_VERDICTS} can be used"
+            )));
+        }
+        if outcome.changes.len() > MAX_CHANGES {
+            let count = outcome.changes.len();
+            return Err(Failure::invalid(format!(
+                "{count} changes, where at most {MAX_CHANGES} are taken"
+            )));
+        }
+        for verdict in &outcome.verdicts {
+            if let Verdict::Route(route) = verdict
+                && !self.routes.contains(route)
+            {
+                return Err(Failure::invalid(format!(
+                    "a route named {route:?}, which `configure` did not announce; it announced {:?}",
+                    self.routes
+                )));
+            }
+        }
+        batch
+            .apply(outcome)
+            .map_err(|invalid| Failure::invalid(invalid.0))
+    }
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Filter")
+            .field("processor", self.processor())
+            .field("routes", &self.routes)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,9 @@
+//! What `wit/` generates. Conversions and host functions are in `host`.
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "filter",
+    imports: { default: trappable },
+    exports: { default: async },
+    with: { "sluicegate:filter/logs.batch": super::host::LentBatch },
+});

@@ -1,0 +1,125 @@
+//! The process's compiler, memory and clock ticks.
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, EngineWeak, PoolingAllocationConfig};
+
+use super::bindings;
+use super::instance::State;
+
+/// How often a running filter lets others have its thread, and looks at its deadline. Shorter costs more switches
+/// than calls are long; longer makes neighbours on the same thread wait.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Most linear memories of one component. Filters have one; one that was composed with an adapter has two.
+const MEMORIES: u32 = 2;
+
+/// Most tables of one component. Compiled languages use two, Python's dynamically linked libraries share a few more.
+const TABLES: u32 = 8;
+
+/// Most entries of a table: the functions whose address is taken. The largest interpreters have some 20,000.
+pub(super) const TABLE_ELEMENTS: usize = 100_000;
+
+/// Most bytes of bookkeeping for one core instance and for one component. They grow with the functions a module
+/// has; wasmtime's own 1 MiB is too little for the largest interpreters. Nothing is set aside for it.
+const INSTANCE_SIZE: usize = 4 << 20;
+
+/// The address space set aside for one memory, so that the guest's addresses need no checks.
+const MEMORY_RESERVATION: u64 = 4 << 30;
+
+/// Everything that filters share. One a process: its address space is set aside up front.
+pub struct Engine {
+    pub(super) wasmtime: wasmtime::Engine,
+    pub(super) linker: Linker<State>,
+}
+
+/// Why no engine could be made.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "can't set aside address space for {instances} filter instances ({gib} GiB): {reason}. \
+     Lower `max_instances` of the processors, or lift the limit on virtual memory (`ulimit -v`)"
+)]
+pub struct EngineError {
+    instances: u32,
+    gib: u64,
+    reason: String,
+}
+
+impl Engine {
+    /// Makes an engine with room for `instances`: the sum of `max_instances` over all processors.
+    ///
+    /// # Errors
+    /// [`EngineError`] where the system doesn't grant that much address space.
+    pub fn new(instances: usize) -> Result<Self, EngineError> {
+        // An engine without any room is refused by wasmtime, but a configuration without filters is fine.
+        let instances = u32::try_from(instances).unwrap_or(u32::MAX).max(1);
+        Self::with_room(instances).map_err(|error| EngineError {
+            instances,
+            gib: u64::from(instances)
+                .saturating_mul(MEMORIES.into())
+                .saturating_mul(MEMORY_RESERVATION)
+                >> 30,
+            reason: format!("{error:#}"),
+        })
+    }
+
+    fn with_room(instances: u32) -> wasmtime::Result<Self> {
+        let mut config = Config::new();
+        config
+            .epoch_interruption(true)
+            .memory_reservation(MEMORY_RESERVATION)
+            // Symbol files would be read for a trap's message, which shows names only.
+            .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable)
+            .allocation_strategy(pool(instances));
+        let engine = wasmtime::Engine::new(&config)?;
+
+        let mut linker = Linker::new(&engine);
+        bindings::Filter::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+
+        let weak = engine.weak();
+        thread::Builder::new()
+            .name("epoch".to_owned())
+            .spawn(move || tick(&weak))?;
+        Ok(Self {
+            wasmtime: engine,
+            linker,
+        })
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+/// The allocator's sizes. All of it is address space until it is touched, and pages go back to the system as soon as
+/// an instance is thrown away: `keep_resident` stays 0, since that happens after failures only.
+fn pool(instances: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        // Only counted, and components bring as many as they were linked from.
+        .total_core_instances(u32::MAX)
+        .max_core_instance_size(INSTANCE_SIZE)
+        .max_component_instance_size(INSTANCE_SIZE)
+        .total_memories(instances.saturating_mul(MEMORIES))
+        .max_memories_per_component(MEMORIES)
+        .total_tables(instances.saturating_mul(TABLES))
+        .max_tables_per_component(TABLES)
+        .max_tables_per_module(TABLES)
+        .table_elements(TABLE_ELEMENTS)
+        // An instance runs one call at a time.
+        .total_stacks(instances);
+    pool
+}
+
+/// Ticks until the last filter and the engine are gone.
+fn tick(engine: &EngineWeak) {
+    while let Some(engine) = engine.upgrade() {
+        engine.increment_epoch();
+        drop(engine);
+        thread::sleep(TICK);
+    }
+}

@@ -1,0 +1,253 @@
+//! One sandbox: its limits, its deadline, its calls.
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::{InstancePre, Resource, ResourceTable};
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::engine::TABLE_ELEMENTS;
+use super::failure::{Failure, FailureKind, OverDeadline, OverLimit};
+use super::log::{Level, Log};
+use super::{Processor, bindings};
+use crate::batch::{Batch, Outcome};
+
+/// How long making an instance and its `configure` may take together. Interpreters load their libraries here, which
+/// a deadline made for one batch would cut short; whoever waits for it waits once an instance, not once a batch.
+const START_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Ticks after which a running guest yields and looks at its deadline.
+const TICKS: u64 = 1;
+
+/// Most resources (streams, pollables, …) that a guest may hold of WASI: the host keeps each in its own memory.
+const MAX_RESOURCES: usize = 1024;
+
+/// Most random bytes a guest gets in one call: they pass through the host's memory.
+const MAX_RANDOM: u64 = 1 << 20;
+
+/// What every instance of a processor is made from.
+pub(super) struct Blueprint {
+    component: InstancePre<State>,
+    processor: Arc<Processor>,
+    log: Arc<Log>,
+}
+
+/// A configured instance, between calls.
+pub(super) struct Instance {
+    store: Store<State>,
+    exports: bindings::Filter,
+    deadline: Duration,
+}
+
+/// What the host keeps for one instance.
+pub(super) struct State {
+    /// The batch that is lent to the guest, during a call.
+    pub(super) batch: Option<Batch>,
+    pub(super) log: Arc<Log>,
+    deadline: Instant,
+    limits: Limits,
+    wasi: WasiCtx,
+    resources: ResourceTable,
+}
+
+/// Why there is no instance.
+pub(super) enum StartError {
+    /// An export has another type than the world says.
+    OtherWorld(wasmtime::Error),
+    /// `configure` answered with an error: this text.
+    Refused(String),
+    /// The code failed before it could answer.
+    Failed(Failure),
+}
+
+/// What one instance occupies, and how much it may.
+struct Limits {
+    memory: usize,
+    memory_limit: usize,
+}
+
+impl Blueprint {
+    pub(super) fn new(component: InstancePre<State>, processor: Arc<Processor>) -> Self {
+        let log = Arc::new(Log::new(processor.name.clone()));
+        Self {
+            component,
+            processor,
+            log,
+        }
+    }
+
+    pub(super) fn processor(&self) -> &Processor {
+        &self.processor
+    }
+
+    /// Makes an instance and configures it. Answers the routes that it announces, too.
+    pub(super) async fn start(&self) -> Result<(Instance, Vec<String>), StartError> {
+        let mut store = self.store();
+        set_deadline(&mut store, START_DEADLINE);
+        let start = async {
+            let failed = |error| StartError::Failed(Failure::of_start(&error, START_DEADLINE));
+            let instance = self
+                .component
+                .instantiate_async(&mut store)
+                .await
+                .map_err(failed)?;
+            let exports =
+                bindings::Filter::new(&mut store, &instance).map_err(StartError::OtherWorld)?;
+            let plan = exports
+                .call_configure(&mut store, &self.processor.settings)
+                .await;
+            let plan =
+                plan.map_err(|error| StartError::Failed(Failure::of_call(&error, START_DEADLINE)))?;
+            Ok((exports, plan.map_err(StartError::Refused)?))
+        };
+        let (exports, plan) = tokio::time::timeout(START_DEADLINE, start)
+            .await
+            .unwrap_or_else(|_| Err(StartError::Failed(Failure::deadline(START_DEADLINE, ""))))?;
+        let deadline = self.processor.deadline;
+        Ok((
+            Instance {
+                store,
+                exports,
+                deadline,
+            },
+            plan.routes,
+        ))
+    }
+
+    fn store(&self) -> Store<State> {
+        let memory_limit = self.processor.memory_limit;
+        let mut resources = ResourceTable::new();
+        resources.set_max_capacity(MAX_RESOURCES);
+        let state = State {
+            batch: None,
+            deadline: Instant::now(),
+            limits: Limits {
+                memory: 0,
+                memory_limit,
+            },
+            wasi: WasiCtx::builder()
+                .stdout(Log::stream(&self.log, Level::Info))
+                .stderr(Log::stream(&self.log, Level::Warn))
+                .max_random_size(MAX_RANDOM)
+                .build(),
+            log: Arc::clone(&self.log),
+            resources,
+        };
+        let mut store = Store::new(self.component.engine(), state);
+        store.limiter(|state| &mut state.limits);
+        // What a guest hands over lies in its memory. Only an answer that repeats itself can be heavier than that.
+        store.set_hostcall_fuel(memory_limit);
+        store.epoch_deadline_callback(|store| {
+            if Instant::now() >= store.data().deadline {
+                return Err(OverDeadline.into());
+            }
+            // Tokio's own yield lets its timers and sockets have a turn; waking the task at once would not.
+            Ok(UpdateDeadline::YieldCustom(
+                TICKS,
+                Box::pin(tokio::task::yield_now()),
+            ))
+        });
+        store
+    }
+}
+
+impl Instance {
+    /// Lends `batch` to the guest and gives it back with the guest's answer. After a failure the instance is spoilt.
+    pub(super) async fn process(&mut self, batch: Batch) -> (Batch, Result<Outcome, Failure>) {
+        set_deadline(&mut self.store, self.deadline);
+        self.store.data_mut().batch = Some(batch);
+        // There is one batch at most, so its number says nothing.
+        let lent = Resource::new_borrow(0);
+        let call = self.exports.call_process(&mut self.store, lent);
+        // The guest looks at the clock itself while it runs; this is for a guest that sleeps in a host function.
+        let answer = match tokio::time::timeout(self.deadline, call).await {
+            Ok(Ok(Ok(outcome))) => Ok(outcome.into()),
+            Ok(Ok(Err(reason))) => Err(Failure::refused(&reason)),
+            Ok(Err(error)) => Err(Failure::of_call(&error, self.deadline)),
+            Err(_) => Err(Failure::deadline(self.deadline, "")),
+        };
+        let batch = self.store.data_mut().batch.take();
+        (
+            batch.expect("host functions only look at the batch"),
+            answer,
+        )
+    }
+}
+
+impl StartError {
+    /// The failure of a call that needed this instance.
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::OtherWorld(error) => Failure::new(FailureKind::Trap, format!("{error:#}")),
+            Self::Refused(reason) => Failure::refused(&reason),
+            Self::Failed(failure) => failure,
+        }
+    }
+}
+
+impl State {
+    /// Most bytes that the guest may hold.
+    pub(super) fn memory_limit(&self) -> usize {
+        self.limits.memory_limit
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.resources,
+        }
+    }
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The module's own limit: it expects to be told.
+            return Ok(false);
+        }
+        let memory = (self.memory - current).saturating_add(desired);
+        if memory > self.memory_limit {
+            let (asked, limit) = (memory.div_ceil(1 << 20), self.memory_limit >> 20);
+            return Err(OverLimit(format!(
+                "asked for {asked} MiB of memory, over its limit of {limit} MiB (`memory_limit_mib`)"
+            ))
+            .into());
+        }
+        self.memory = memory;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(OverLimit(format!(
+            "asked for memory that the system doesn't have: {error:#}"
+        ))
+        .into())
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > TABLE_ELEMENTS {
+            return Err(OverLimit(format!(
+                "asked for a table of {desired} entries, where at most {TABLE_ELEMENTS} are allowed"
+            ))
+            .into());
+        }
+        Ok(true)
+    }
+}
+
+fn set_deadline(store: &mut Store<State>, limit: Duration) {
+    store.data_mut().deadline = Instant::now() + limit;
+    store.set_epoch_deadline(TICKS);
+}

@@ -1,0 +1,179 @@
+//! From a file to a component that fits the world.
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use wasmtime::component::types::{self, ComponentItem};
+use wasmtime::component::{Component, InstancePre};
+
+use super::Failure;
+use super::engine::Engine;
+use super::instance::State;
+
+/// The interfaces that a component may import, by the start of their names. Anything else is named in the error.
+const OFFERED: [&str; 9] = [
+    "sluicegate:filter/logs@0.1.",
+    "sluicegate:filter/logging@0.1.",
+    "sluicegate:filter/clock@0.1.",
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
+
+/// The functions that a component must export. Toolchains add others of their own, which nobody calls.
+const REQUIRED: [&str; 2] = ["configure", "process"];
+
+/// Why a processor can't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The component's file can't be read.
+    #[error("can't read the component {}: {source}", component.display())]
+    Read {
+        /// The file.
+        component: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file isn't WebAssembly at all.
+    #[error("{} is not WebAssembly: it starts with {start:?}", component.display())]
+    NotWasm {
+        /// The file.
+        component: PathBuf,
+        /// Its first bytes, as text.
+        start: String,
+    },
+    /// The file is a core module, as compilers write it.
+    #[error("{} is a core WebAssembly module, not a component", component.display())]
+    CoreModule {
+        /// The file.
+        component: PathBuf,
+    },
+    /// The component was made for something else, or for another version of the contract.
+    #[error("{} is no filter for this version of Sluicegate: {}", component.display(), differences.join("; "))]
+    OtherWorld {
+        /// The file.
+        component: PathBuf,
+        /// Each import that isn't offered and each export that is missing.
+        differences: Vec<String>,
+    },
+    /// The component is damaged, or uses what wasmtime doesn't support.
+    #[error("can't compile {}: {reason}", component.display())]
+    Compile {
+        /// The file.
+        component: PathBuf,
+        /// The compiler's reason.
+        reason: String,
+    },
+    /// `configure` trapped, took too long or asked for too much memory.
+    #[error("can't start {}: {failure}", component.display())]
+    Start {
+        /// The file.
+        component: PathBuf,
+        /// What happened.
+        failure: Failure,
+    },
+    /// The filter refuses its settings. The text is the filter's own.
+    #[error("the filter refuses its settings: {0}")]
+    Settings(String),
+}
+
+impl LoadError {
+    /// What to do about it, where that can be told.
+    #[must_use]
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::NotWasm { .. } => {
+                Some("give the `.wasm` file that `sluicegate filter build` writes")
+            }
+            Self::CoreModule { .. } => {
+                Some("build the filter with `sluicegate filter build`, which makes it a component")
+            }
+            Self::OtherWorld { .. } => {
+                Some("build the filter against `sluicegate:filter@0.1.0` and its world `filter`")
+            }
+            Self::Read { .. } | Self::Compile { .. } | Self::Start { .. } | Self::Settings(_) => {
+                None
+            }
+        }
+    }
+}
+
+/// A component that is compiled and fits.
+pub(super) struct Loaded {
+    pub(super) instance: InstancePre<State>,
+    /// The file's size in bytes.
+    pub(super) size: usize,
+}
+
+/// Reads and compiles `path`, away from the threads that serve: an interpreter takes seconds to compile.
+pub(super) async fn component(engine: &Engine, path: &Path) -> Result<Loaded, LoadError> {
+    let (wasmtime, path) = (engine.wasmtime.clone(), path.to_owned());
+    let compiling = tokio::task::spawn_blocking(move || {
+        compile(&wasmtime, &path).map(|compiled| (compiled, path))
+    });
+    let ((component, size), path) = compiling
+        .await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+
+    let mut differences = differences(&engine.wasmtime, &component.component_type());
+    if differences.is_empty() {
+        match engine.linker.instantiate_pre(&component) {
+            Ok(instance) => return Ok(Loaded { instance, size }),
+            // The names fit and the types don't.
+            Err(error) => differences.push(format!("{error:#}")),
+        }
+    }
+    Err(LoadError::OtherWorld {
+        component: path,
+        differences,
+    })
+}
+
+fn compile(engine: &wasmtime::Engine, path: &Path) -> Result<(Component, usize), LoadError> {
+    let component = path.to_owned();
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(LoadError::Read { component, source }),
+    };
+    // The magic number, the version, then the layer: 0 for modules, 1 for components.
+    match bytes.get(..8) {
+        Some([b'\0', b'a', b's', b'm', _, _, 0, 0]) => {
+            return Err(LoadError::CoreModule { component });
+        }
+        Some([b'\0', b'a', b's', b'm', ..]) => {}
+        _ => {
+            let start = String::from_utf8_lossy(&bytes[..bytes.len().min(8)]).into_owned();
+            return Err(LoadError::NotWasm { component, start });
+        }
+    }
+    let compiled = Component::from_binary(engine, &bytes).map_err(|error| LoadError::Compile {
+        component,
+        reason: format!("{error:#}"),
+    })?;
+    Ok((compiled, bytes.len()))
+}
+
+/// What the component imports that isn't there, and what it should export and doesn't.
+fn differences(engine: &wasmtime::Engine, component: &types::Component) -> Vec<String> {
+    let imports = component
+        .imports(engine)
+        // Types that the world names come from the interfaces, which are imports of their own.
+        .filter(|(_, import)| {
+            !matches!(
+                import.ty,
+                ComponentItem::Type(_) | ComponentItem::Resource(_)
+            )
+        })
+        .filter(|(name, _)| !OFFERED.iter().any(|offered| name.starts_with(offered)))
+        .map(|(name, _)| format!("it imports `{name}`, which isn't offered"));
+    let exports = REQUIRED
+        .into_iter()
+        .filter(|name| {
+            let export = component.get_export(engine, name);
+            !export.is_some_and(|export| matches!(export.ty, ComponentItem::ComponentFunc(_)))
+        })
+        .map(|name| format!("it doesn't export a function `{name}`"));
+    imports.chain(exports).collect()
+}

@@ -1,0 +1,379 @@
+//! Real components, the sound and the faulty ones of `guest-filters/`.
+use std::fs;
+
+use futures::future::{FutureExt, join_all};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use prost::Message;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::batch::{Column, Field};
+
+/// A processor over one of the components that `cargo xtask filters` builds.
+fn processor(guest: &str, settings: &Value) -> Processor {
+    let target = || {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+        let target =
+            target.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target").into());
+        target.join("filters")
+    };
+    let filters = std::env::var_os("SLUICEGATE_FILTERS").map_or_else(target, PathBuf::from);
+    let component = filters.join(format!("{guest}.wasm"));
+    assert!(
+        component.exists(),
+        "{} is missing: run `cargo xtask filters`",
+        component.display()
+    );
+    Processor {
+        name: "wasm/test".to_owned(),
+        component,
+        settings: settings.to_string(),
+        deadline: Duration::from_secs(60),
+        memory_limit: 16 << 20,
+        max_instances: 2,
+    }
+}
+
+fn batch(severities: &[i32]) -> Batch {
+    let log_records = severities
+        .iter()
+        .enumerate()
+        .map(|(row, &severity_number)| LogRecord {
+            severity_number,
+            body: Some(AnyValue {
+                value: Some(any_value::Value::StringValue(format!("row {row}"))),
+            }),
+            ..LogRecord::default()
+        });
+    let scope_logs = vec![ScopeLogs {
+        log_records: log_records.collect(),
+        ..ScopeLogs::default()
+    }];
+    let resource_logs = vec![ResourceLogs {
+        scope_logs,
+        ..ResourceLogs::default()
+    }];
+    Batch::new(
+        ExportLogsServiceRequest { resource_logs }
+            .encode_to_vec()
+            .into(),
+    )
+    .expect("well-formed")
+}
+
+/// Everything that a later filter would see of `batch`.
+fn records(batch: &Batch) -> Column {
+    batch.column(&Field::LogRecord, usize::MAX).expect("small")
+}
+
+async fn load(processor: Processor) -> Result<Filter, LoadError> {
+    Filter::load(
+        &Engine::new(processor.max_instances).expect("room for a few"),
+        processor,
+    )
+    .await
+}
+
+async fn load_error(processor: Processor) -> String {
+    let error = load(processor).await.expect_err("this must not load");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_sound_filter_decides() {
+    let filter = load(processor(
+        "drop_below_severity",
+        &json!({ "minimum": "INFO" }),
+    ))
+    .await
+    .unwrap();
+    let call = filter.process(batch(&[5, 9, 1, 17, 0])).await;
+    let applied = call.result.unwrap();
+    assert_eq!(applied.dropped, [("below minimum severity".to_owned(), 2)]);
+    assert_eq!(call.batch.len(), 3);
+    assert_eq!(filter.routes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_does_not_load_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = async |content: Option<&[u8]>, expected: &str, helps: bool| {
+        let component = folder.path().join("filter.wasm");
+        if let Some(content) = content {
+            fs::write(&component, content).unwrap();
+        }
+        let processor = Processor {
+            component,
+            ..processor("drop_below_severity", &json!({}))
+        };
+        let error = load(processor).await.expect_err(expected);
+        let text = error
+            .to_string()
+            .replace(folder.path().to_str().unwrap(), "…");
+        assert!(text.contains(expected), "{text:?} lacks {expected:?}");
+        assert_eq!(error.help().is_some(), helps, "{text}");
+    };
+    check(
+        None,
+        "can't read the component …/filter.wasm: No such file",
+        false,
+    )
+    .await;
+    check(
+        Some(b"#!/bin/sh"),
+        "…/filter.wasm is not WebAssembly: it starts with \"#!/bin/s\"",
+        true,
+    )
+    .await;
+    check(
+        Some(b""),
+        "…/filter.wasm is not WebAssembly: it starts with \"\"",
+        true,
+    )
+    .await;
+    check(
+        Some(b"\0asm\x01\0\0\0"),
+        "…/filter.wasm is a core WebAssembly module, not a component",
+        true,
+    )
+    .await;
+    check(
+        Some(b"\0asm\x0d\0\x01\0\xff"),
+        "can't compile …/filter.wasm: ",
+        false,
+    )
+    .await;
+    let nothing = "is no filter for this version of Sluicegate: it doesn't export a function `configure`; \
+                   it doesn't export a function `process`";
+    check(Some(b"\0asm\x0d\0\x01\0"), nothing, true).await;
+    for name in ["wasi:http/types@0.2.0", "sluicegate:filter/logs@0.2.0"] {
+        check(
+            Some(&importing(name)),
+            &format!("it imports `{name}`, which isn't offered"),
+            true,
+        )
+        .await;
+    }
+    // An interface of the right name, without what is in it, is no obstacle; one with something else in it is.
+    check(
+        Some(&importing("wasi:cli/stdout@0.2.0")),
+        "it doesn't export a function `configure`",
+        true,
+    )
+    .await;
+}
+
+/// A component that imports an empty interface called `name`.
+fn importing(name: &str) -> Vec<u8> {
+    let section = |id: u8, content: &[u8]| [&[id, content.len() as u8], content].concat();
+    // One type, an instance type without declarations; one import, an instance of it.
+    let types = section(7, &[1, 0x42, 0]);
+    let import = [&[1, 0x00, name.len() as u8], name.as_bytes(), &[0x05, 0]].concat();
+    [
+        b"\0asm\x0d\0\x01\0".as_slice(),
+        &types,
+        &section(10, &import),
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn refused_settings_are_told_in_the_filters_own_words() {
+    let processor = processor("drop_below_severity", &json!({ "minimum": "LOUD" }));
+    let error = load(processor)
+        .await
+        .expect_err("there is no such severity");
+    assert!(
+        matches!(&error, LoadError::Settings(text) if text.contains("LOUD")),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_filter_may_fail_while_it_is_configured() {
+    let check = async |fault: &str, memory_limit: usize, expected: &str| {
+        let processor = Processor {
+            memory_limit,
+            ..processor("trap", &json!({ "fault": fault }))
+        };
+        let text = load_error(processor).await;
+        assert!(
+            text.contains("can't start") && text.contains(expected),
+            "{fault}: {text}"
+        );
+    };
+    check(
+        "panic-in-configure",
+        16 << 20,
+        "the filter trapped: wasm `unreachable` instruction executed",
+    )
+    .await;
+    check(
+        "loop-in-configure",
+        16 << 20,
+        "the filter took longer than its deadline of 5s",
+    )
+    .await;
+    check(
+        "none",
+        1 << 16,
+        "over its limit of 0 MiB (`memory_limit_mib`)",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn each_kind_of_failure_costs_the_instance_and_no_more() {
+    let check = async |fault: &str, kind: FailureKind, expected: &str| {
+        let deadline = if fault == "loop" {
+            Duration::from_millis(20)
+        } else {
+            Duration::from_secs(60)
+        };
+        let processor = Processor {
+            deadline,
+            ..processor("trap", &json!({ "fault": fault }))
+        };
+        let filter = load(processor).await.unwrap();
+        // Twice: the second call needs an instance in place of the one that the first spoilt.
+        let mut batch = batch(&[9, 17]);
+        for _ in 0..2 {
+            let before = records(&batch);
+            let call = filter.process(batch).await;
+            let failure = call.result.expect_err(fault);
+            assert_eq!(failure.kind, kind, "{fault}: {failure}");
+            assert!(failure.message.contains(expected), "{fault}: {failure}");
+            assert_eq!(
+                records(&call.batch),
+                before,
+                "{fault}: the batch comes back as it was"
+            );
+            assert!(filter.idle().is_empty(), "{fault}: the instance is gone");
+            assert_eq!(
+                filter.permits.available_permits(),
+                2,
+                "{fault}: another may take its place"
+            );
+            batch = call.batch;
+        }
+    };
+    use FailureKind::{Deadline, Memory, Refused, Trap};
+    check(
+        "panic",
+        Trap,
+        "the filter trapped: wasm `unreachable` instruction executed",
+    )
+    .await;
+    check(
+        "unreachable",
+        Trap,
+        "the filter trapped: wasm `unreachable` instruction executed",
+    )
+    .await;
+    check(
+        "stack-overflow",
+        Trap,
+        "the filter trapped: call stack exhausted",
+    )
+    .await;
+    check(
+        "loop",
+        Deadline,
+        "the filter took longer than its deadline of 20ms",
+    )
+    .await;
+    check(
+        "memory",
+        Memory,
+        "over its limit of 16 MiB (`memory_limit_mib`)",
+    )
+    .await;
+    check("refuse", Refused, "the filter refused: ").await;
+}
+
+/// One thread serves everybody here.
+#[tokio::test(flavor = "current_thread")]
+async fn an_endless_loop_does_not_stop_its_neighbours() {
+    let engine = Engine::new(3).unwrap();
+    let deadline = Duration::from_millis(200);
+    let stuck = Processor {
+        deadline,
+        ..processor("trap", &json!({ "fault": "loop" }))
+    };
+    let stuck = Filter::load(&engine, stuck).await.unwrap();
+    let sound = processor("drop_below_severity", &json!({ "minimum": "INFO" }));
+    let sound = Filter::load(
+        &engine,
+        Processor {
+            max_instances: 1,
+            ..sound
+        },
+    )
+    .await
+    .unwrap();
+
+    let stuck = tokio::spawn(async move { stuck.process(batch(&[9])).await });
+    let mut calls = 0;
+    while !stuck.is_finished() {
+        sound.process(batch(&[9, 1])).await.result.unwrap();
+        calls += 1;
+        tokio::task::yield_now().await;
+    }
+    assert!(calls > 1, "the neighbour got its turns: {calls}");
+    assert_eq!(
+        stuck.await.unwrap().result.unwrap_err().kind,
+        FailureKind::Deadline
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_call_takes_its_instance_along() {
+    let processor = Processor {
+        max_instances: 1,
+        ..processor("trap", &json!({ "fault": "loop" }))
+    };
+    let filter = load(processor).await.unwrap();
+    for _ in 0..3 {
+        // The first poll runs until the call yields for the first time.
+        let mut call = Box::pin(filter.process(batch(&[9])));
+        assert!((&mut call).now_or_never().is_none());
+        // There is no second instance: this call waits in line.
+        assert!(filter.process(batch(&[9])).now_or_never().is_none());
+        assert_eq!(filter.permits.available_permits(), 0);
+        drop(call);
+        assert_eq!(filter.permits.available_permits(), 1);
+        assert!(filter.idle().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn calls_share_instances() {
+    let filter = load(processor(
+        "drop_below_severity",
+        &json!({ "minimum": "INFO" }),
+    ))
+    .await
+    .unwrap();
+    let calls = join_all((0..50).map(|_| filter.process(batch(&[9, 1])))).await;
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.result.as_ref().unwrap().dropped.len() == 1)
+    );
+    let instances = filter.idle().len();
+    assert!((1..=2).contains(&instances), "{instances}");
+}
+
+#[test]
+fn too_many_instances_are_refused_with_a_reason() {
+    // More address space than processors have wires for.
+    let error = Engine::new(1 << 24)
+        .expect_err("no machine has that much")
+        .to_string();
+    assert!(
+        error.contains("16777216 filter instances") && error.contains("`max_instances`"),
+        "{error}"
+    );
+}

@@ -1,0 +1,66 @@
+//! The whole path of a request, in order, with no logic of its own.
+
+mod account;
+mod chain;
+mod load;
+mod route;
+
+use std::sync::Arc;
+
+use crate::batch::Batch;
+use crate::receive::{Handler, Request, Response, Signal};
+use crate::status::Error;
+use crate::telemetry::ReceiverMetrics;
+
+use account::Account;
+use chain::Chain;
+use route::{Destinations, Routes};
+
+pub use load::{LoadedFilter, Pipelines};
+
+/// Where the requests of one receiver go, by signal. Clones are cheap.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    logs: Option<Arc<LogsPipeline>>,
+    traces: Option<Arc<Destinations>>,
+    metrics: Option<Arc<Destinations>>,
+    counts: ReceiverMetrics,
+}
+
+/// The pipeline of the log records.
+#[derive(Debug)]
+struct LogsPipeline {
+    chain: Chain,
+    routes: Routes,
+}
+
+impl Handler for Entrance {
+    async fn export(&self, request: Request) -> Result<Response, Error> {
+        match request.signal {
+            Signal::Logs => self.logs(request).await,
+            Signal::Traces => pass_through(self.traces.as_deref(), request).await,
+            Signal::Metrics => pass_through(self.metrics.as_deref(), request).await,
+        }
+    }
+}
+
+impl Entrance {
+    /// Log records: every byte is checked, the filters decide, and what they leave goes where it is routed. The
+    /// sender is answered when every destination has answered.
+    async fn logs(&self, request: Request) -> Result<Response, Error> {
+        let pipeline = self.logs.as_ref().ok_or(Error::NoPipeline(Signal::Logs))?;
+        let batch = Batch::new(request.body.clone())?;
+        let mut account = Account::open(&self.counts, batch.len());
+        let batch = pipeline.chain.run(batch, &mut account).await?;
+        let parcels = pipeline.routes.encode(&batch);
+        let response = route::deliver(parcels, &request).await?;
+        account.settle();
+        Ok(response)
+    }
+}
+
+/// Traces and metrics: bytes, to every destination.
+async fn pass_through(destinations: Option<&Destinations>, request: Request) -> Result<Response, Error> {
+    let destinations = destinations.ok_or(Error::NoPipeline(request.signal))?;
+    route::deliver(destinations.parcels(&request), &request).await
+}

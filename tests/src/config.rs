@@ -1,0 +1,97 @@
+//! Configurations for tests: ports from the system, a page of metrics, log lines that a program can read.
+use std::fmt::Write as _;
+
+/// A configuration under construction. Processors run in the order in which they are added; every exporter that no
+/// route names gets every record.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    processors: Vec<(String, String)>,
+    exporters: Vec<(String, String)>,
+    routes: Vec<(String, String)>,
+}
+
+impl Config {
+    /// One that sends everything to the OTLP/gRPC server at `endpoint`.
+    #[must_use]
+    pub fn to(endpoint: &str) -> Self {
+        Self::default().exporter("otlp_grpc/main", &otlp(endpoint))
+    }
+
+    /// Adds the exporter `name` with these settings, in YAML's flow style.
+    #[must_use]
+    pub fn exporter(mut self, name: &str, settings: &str) -> Self {
+        self.exporters.push((name.to_owned(), settings.to_owned()));
+        self
+    }
+
+    /// Adds a processor named after the filter that it runs. `more` are its other keys, in YAML's flow style.
+    ///
+    /// # Panics
+    /// When the filter isn't built.
+    #[must_use]
+    pub fn filter(self, filter: &str, more: &str) -> Self {
+        let component = crate::component(filter);
+        self.processor(&format!("wasm/{}", filter.replace('_', "-")), &format!("component: {component:?}, {more}"))
+    }
+
+    /// Adds the processor `name` with these keys, in YAML's flow style.
+    #[must_use]
+    pub fn processor(mut self, name: &str, keys: &str) -> Self {
+        self.processors.push((name.to_owned(), format!("{{ {keys} }}")));
+        self
+    }
+
+    /// Sends records with the route `route` to the exporter `exporter`, and no others.
+    #[must_use]
+    pub fn route(mut self, route: &str, exporter: &str) -> Self {
+        self.routes.push((route.to_owned(), exporter.to_owned()));
+        self
+    }
+
+    /// The file's text.
+    #[must_use]
+    pub fn yaml(&self) -> String {
+        let routed = |name: &&str| self.routes.iter().any(|(_, exporter)| exporter == name);
+        let exporters = self.exporters.iter().map(|(name, _)| name.as_str());
+        let main: Vec<_> = exporters.filter(|name| !routed(name)).collect();
+        let main = main.join(", ");
+        let chain: Vec<_> = self.processors.iter().map(|(name, _)| name.as_str()).collect();
+        let mut text = "receivers: { otlp: { protocols: { grpc: { endpoint: '127.0.0.1:0' } } } }\n".to_owned();
+        section(&mut text, "processors", &self.processors);
+        section(&mut text, "exporters", &self.exporters);
+        text += "extensions: { health_check: { endpoint: '127.0.0.1:0' } }\n\
+                 service:\n  \
+                 extensions: [health_check]\n  \
+                 telemetry:\n    \
+                 logs: { encoding: json }\n    \
+                 metrics: { endpoint: '127.0.0.1:0' }\n  \
+                 pipelines:\n    \
+                 logs:\n      \
+                 receivers: [otlp]\n";
+        let _ = writeln!(text, "      processors: [{}]", chain.join(", "));
+        let _ = writeln!(text, "      exporters: [{main}]");
+        if !self.routes.is_empty() {
+            let routes: Vec<_> = self.routes.iter().map(|(route, to)| format!("{route}: [{to}]")).collect();
+            let _ = writeln!(text, "      routes: {{ {} }}", routes.join(", "));
+        }
+        for signal in ["traces", "metrics"] {
+            let _ = writeln!(text, "    {signal}: {{ receivers: [otlp], exporters: [{main}] }}");
+        }
+        text
+    }
+}
+
+/// The settings of an exporter to the OTLP/gRPC server at `endpoint`.
+#[must_use]
+pub fn otlp(endpoint: &str) -> String {
+    format!("{{ endpoint: {endpoint:?}, compression: none }}")
+}
+
+fn section(text: &mut String, name: &str, components: &[(String, String)]) {
+    if !components.is_empty() {
+        let _ = writeln!(text, "{name}:");
+    }
+    for (name, settings) in components {
+        let _ = writeln!(text, "  {name}: {settings}");
+    }
+}

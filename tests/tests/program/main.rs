@@ -1,0 +1,9 @@
+//! The built program, from outside. `cargo xtask test` builds what these tests need.
+mod authoring;
+mod chains;
+mod commands;
+mod delivery;
+mod examples;
+mod refusals;
+mod shutdown;
+mod wire;
