@@ -32,7 +32,8 @@ mod service;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Level, Source, Span, Spanned};
-pub use endpoint::{InvalidEndpoint, ListenEndpoint};
+pub use endpoint::{InvalidEndpoint, ListenEndpoint, destination};
+pub use scalar::{DurationError, duration};
 
 use read::Reader;
 

@@ -81,6 +81,14 @@ pub fn build(config: &Config) -> Result<BTreeMap<String, Exporter>, Diagnostics>
     }
 }
 
+/// What `request` holds, in few words, such as `logs: 1 resource, 20 log records`.
+///
+/// # Errors
+/// When it is not the message that it should be.
+pub fn summary(request: &Request) -> Result<String, json::Error> {
+    debug::counts(request)
+}
+
 /// Opens what can be opened before the first request: files. Connections are made when they are needed.
 ///
 /// # Errors

@@ -27,3 +27,5 @@ pub mod send;
 pub mod serve;
 pub mod status;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;

@@ -40,8 +40,13 @@ pub enum ServeError {
     #[error("can't serve any longer: {0}")]
     Listener(String),
     /// The grace period was over before these requests were answered. Their senders were told to try again.
-    #[error("{0} requests were not done within the grace period of {1:?}")]
-    CutOff(usize, Duration),
+    #[error("{} not done within the grace period of {grace:?}", count(*.requests))]
+    CutOff {
+        /// How many.
+        requests: usize,
+        /// How long they had.
+        grace: Duration,
+    },
 }
 
 /// How often durations are folded into their buckets. Between two scrapes of a Prometheus page there are 15 s or
@@ -51,7 +56,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// How long an accepted connection may be silent before its other end is asked, by TCP, whether it still is there.
 const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// What the senders of requests that are cut off get to hear that.
+/// How long an answer may take from here to its sender, once it is made.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 impl<H: Handler> Server<H> {
@@ -68,7 +73,8 @@ impl<H: Handler> Server<H> {
         let mut problems = Diagnostics::default();
         let mut receivers = Vec::new();
         for (name, receiver) in &config.receivers {
-            if let Some(listener) = bind(config, name, &receiver.grpc.endpoint, &mut problems).await {
+            if let Some(listener) = bind(config, name, &receiver.grpc.endpoint, &mut problems).await
+            {
                 receivers.push(Receiver {
                     name: name.clone(),
                     listener,
@@ -86,7 +92,12 @@ impl<H: Handler> Server<H> {
             None => None,
         };
         if problems.is_empty() {
-            Ok(Self { receivers, health_check, metrics_page, metrics })
+            Ok(Self {
+                receivers,
+                health_check,
+                metrics_page,
+                metrics,
+            })
         } else {
             Err(problems)
         }
@@ -97,11 +108,18 @@ impl<H: Handler> Server<H> {
     /// # Errors
     /// When the system does not say.
     pub fn addresses(&self) -> io::Result<Vec<(String, SocketAddr)>> {
-        let receivers = self.receivers.iter().map(|r| (format!("grpc.{}", r.name), &r.listener));
-        let health_check = self.health_check.iter().map(|l| ("health_check".to_owned(), l));
+        let receivers = self
+            .receivers
+            .iter()
+            .map(|r| (format!("grpc.{}", r.name), &r.listener));
+        let health_check = self
+            .health_check
+            .iter()
+            .map(|l| ("health_check".to_owned(), l));
         let metrics = self.metrics_page.iter().map(|l| ("metrics".to_owned(), l));
         let all = receivers.chain(health_check).chain(metrics);
-        all.map(|(name, listener)| Ok((name, listener.local_addr()?))).collect()
+        all.map(|(name, listener)| Ok((name, listener.local_addr()?)))
+            .collect()
     }
 
     /// Serves until `shutdown` is done, then drains: no new connections, and an HTTP/2 GOAWAY on the old ones,
@@ -109,7 +127,11 @@ impl<H: Handler> Server<H> {
     ///
     /// # Errors
     /// [`ServeError`]; requests may have been cut off.
-    pub async fn run(self, shutdown: impl Future<Output = ()>, grace: Duration) -> Result<(), ServeError> {
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()>,
+        grace: Duration,
+    ) -> Result<(), ServeError> {
         let health = Health::default();
         let (drain, cut_off) = (CancellationToken::new(), CancellationToken::new());
         // Pages are served to the end: an orchestrator watches how Sluicegate goes down.
@@ -125,7 +147,7 @@ impl<H: Handler> Server<H> {
         let tracked = Tracked::new(cut_off.clone());
         let mut receivers = JoinSet::new();
         for receiver in self.receivers {
-            let service = OtlpGrpc::new(tracked.wrap(receiver.handler), receiver.max_request);
+            let service = tracked.wrap(OtlpGrpc::new(receiver.handler, receiver.max_request));
             let incoming = TcpIncoming::from(receiver.listener)
                 .with_nodelay(Some(true))
                 .with_keepalive(Some(TCP_KEEP_ALIVE));
@@ -147,15 +169,26 @@ impl<H: Handler> Server<H> {
         tracing::info!(requests = tracked.under_way(), ?grace, "draining");
         health.drain();
         drain.cancel();
-        let mut drained = pin!(async { while receivers.join_next().await.is_some() {} });
-        if timeout(grace, &mut drained).await.is_ok() {
+        let mut closed = pin!(async { while receivers.join_next().await.is_some() {} });
+        let done = async {
+            tokio::select! {
+                () = &mut closed => {}
+                // A connection that never carried a request, such as a probe's, doesn't notice the GOAWAY.
+                () = tracked.quiet(LAST_ANSWERS) => {}
+            }
+        };
+        if timeout(grace, done).await.is_ok() {
             return Ok(());
         }
-        let left = tracked.under_way();
+        let requests = tracked.under_way();
         cut_off.cancel();
-        let _ = timeout(LAST_ANSWERS, drained).await;
+        let _ = timeout(LAST_ANSWERS, closed).await;
         // A connection without a request is no loss.
-        if left == 0 { Ok(()) } else { Err(ServeError::CutOff(left, grace)) }
+        if requests == 0 {
+            Ok(())
+        } else {
+            Err(ServeError::CutOff { requests, grace })
+        }
     }
 }
 
@@ -184,6 +217,14 @@ async fn bind(
             });
         })
         .ok()
+}
+
+fn count(n: usize) -> String {
+    if n == 1 {
+        "1 request was".to_owned()
+    } else {
+        format!("{n} requests were")
+    }
 }
 
 fn listener_failed(ended: Result<Result<(), String>, tokio::task::JoinError>) -> ServeError {

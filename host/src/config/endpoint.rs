@@ -75,7 +75,10 @@ impl FromStr for ListenEndpoint {
 
 /// Where an exporter sends: `http://host:port`, or `host:port` where `insecure` says that no TLS is meant, as in
 /// the Collector.
-pub(super) fn destination(text: &str, insecure: bool) -> Result<Uri, InvalidEndpoint> {
+///
+/// # Errors
+/// When it is anything else.
+pub fn destination(text: &str, insecure: bool) -> Result<Uri, InvalidEndpoint> {
     let refuse = |reason: &str| Err(InvalidEndpoint(reason.to_owned()));
     let address = match text.split_once("://") {
         Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),

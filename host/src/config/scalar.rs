@@ -100,19 +100,26 @@ fn number(text: &str) -> Typed {
 
 /// Why a text is no duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DurationError {
+pub enum DurationError {
+    /// As in `10`.
     #[error("its unit is missing")]
     NoUnit,
+    /// As in `soon`.
     #[error("expected numbers with units")]
     Syntax,
+    /// As in `-1s`.
     #[error("it is negative")]
     Negative,
+    /// More than 63 bits of nanoseconds.
     #[error("it is longer than 292 years")]
     TooLong,
 }
 
 /// Reads a duration in Go's syntax, as the Collector does: numbers, each with a unit, as in `1m30s` or `1.5h`.
-pub(super) fn duration(text: &str) -> Result<Duration, DurationError> {
+///
+/// # Errors
+/// When it is anything else.
+pub fn duration(text: &str) -> Result<Duration, DurationError> {
     let mut rest = match text.strip_prefix('-') {
         Some(_) => return Err(DurationError::Negative),
         None => text.strip_prefix('+').unwrap_or(text),

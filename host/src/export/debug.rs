@@ -63,25 +63,32 @@ impl Debug {
     }
 }
 
+/// What `request` holds, in few words.
+pub(super) fn counts(request: &Request) -> Result<String, json::Error> {
+    Ok(format!("{}: {}", request.signal, summary(request)?.counts))
+}
+
 /// `basic`: a line with counts. `normal`: a line for each log record, span or metric, too. `detailed`: instead of
 /// those the whole request as indented OTLP JSON.
 fn describe(verbosity: Verbosity, request: &Request) -> Result<String, json::Error> {
-    let body = &*request.body;
-    let summary = match request.signal {
-        Signal::Logs => lines::logs(&decode(body)?),
-        Signal::Traces => lines::traces(&decode(body)?),
-        Signal::Metrics => lines::metrics(&decode(body)?),
-    };
-    let Summary { counts, lines } = summary;
+    let Summary { counts, lines } = summary(request)?;
     let signal = request.signal;
     Ok(match verbosity {
         Verbosity::Basic => format!("{signal}: {counts}\n"),
         Verbosity::Normal => format!("{signal}: {counts}\n{lines}"),
         Verbosity::Detailed => {
-            let document: Value = serde_json::from_slice(&json::to_json(signal, body)?)
+            let document: Value = serde_json::from_slice(&json::to_json(signal, &request.body)?)
                 .expect("what was written as JSON is JSON");
             format!("{signal}: {counts}\n{document:#}\n")
         }
+    })
+}
+
+fn summary(request: &Request) -> Result<Summary, json::Error> {
+    Ok(match request.signal {
+        Signal::Logs => lines::logs(&decode(&request.body)?),
+        Signal::Traces => lines::traces(&decode(&request.body)?),
+        Signal::Metrics => lines::metrics(&decode(&request.body)?),
     })
 }
 

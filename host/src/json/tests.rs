@@ -79,8 +79,9 @@ fn the_examples_of_otlp_come_out_as_they_went_in() {
 fn normal(value: Value) -> Value {
     match value {
         Value::Object(object) => {
-            let said =
-                |value: &Value| *value != json!(0) && *value != json!("") && *value != json!(false);
+            let said = |value: &Value| {
+                value.as_f64() != Some(0.0) && *value != json!("") && *value != json!(false)
+            };
             let values = object
                 .into_iter()
                 .filter(|(key, value)| key.ends_with("Value") || said(value));

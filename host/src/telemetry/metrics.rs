@@ -1,9 +1,7 @@
 //! The counters, by the thing that they count for. Names and label shapes follow the Collector's.
 use std::{fmt, sync::Arc, time::Duration};
 
-use ::metrics::{
-    Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString, Unit,
-};
+use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
@@ -55,6 +53,22 @@ const FILTER_DURATION: &str = "sluicegate_filter_duration_seconds";
 const DURATION_BUCKETS: [f64; 13] = [
     1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 1e-1, 1.0,
 ];
+
+/// What the page says of each name.
+const HELP: &str = "\
+receiver_accepted_log_records: Log records delivered, or dropped by a filter's decision
+receiver_refused_log_records: Log records whose sender was answered with an error
+processor_incoming_items: Log records handed to the processor
+processor_outgoing_items: Log records that the processor let go on
+filter_dropped_log_records: Log records that a filter dropped
+filter_routed_log_records: Log records that a filter gave a route
+filter_changed_log_records: Log records that a filter changed
+filter_failures: Calls of a filter that failed
+filter_duration_seconds: How long a filter took for one batch
+exporter_sent_log_records: Log records that the destination took
+exporter_send_failed_log_records: Log records that the destination did not take
+exporter_in_flight_requests: Requests that wait for the destination's answer
+";
 
 /// The recorder ignores it.
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
@@ -145,72 +159,16 @@ impl Metrics {
     }
 
     fn describe(&self) {
-        for (name, unit, help) in [
-            (
-                "receiver_accepted_log_records",
-                None,
-                "Log records delivered, or dropped by a filter's decision",
-            ),
-            (
-                "receiver_refused_log_records",
-                None,
-                "Log records whose sender was answered with an error",
-            ),
-            (
-                "processor_incoming_items",
-                None,
-                "Log records handed to the processor",
-            ),
-            (
-                "processor_outgoing_items",
-                None,
-                "Log records that the processor let go on",
-            ),
-            (
-                "filter_dropped_log_records",
-                None,
-                "Log records that a filter dropped",
-            ),
-            (
-                "filter_routed_log_records",
-                None,
-                "Log records that a filter gave a route",
-            ),
-            (
-                "filter_changed_log_records",
-                None,
-                "Log records that a filter changed",
-            ),
-            ("filter_failures", None, "Calls of a filter that failed"),
-            (
-                "exporter_sent_log_records",
-                None,
-                "Log records that the destination took",
-            ),
-            (
-                "exporter_send_failed_log_records",
-                None,
-                "Log records that the destination did not take",
-            ),
-        ] {
-            self.recorder.describe_counter(
-                name_of(name).into(),
-                unit,
-                SharedString::const_str(help),
-            );
+        for (name, help) in HELP.lines().filter_map(|line| line.split_once(": ")) {
+            let (name, help) = (name_of(name), SharedString::const_str(help));
+            if name == FILTER_DURATION {
+                self.recorder.describe_histogram(name.into(), None, help);
+            } else if name.ends_with("in_flight_requests") {
+                self.recorder.describe_gauge(name.into(), None, help);
+            } else {
+                self.recorder.describe_counter(name.into(), None, help);
+            }
         }
-        let help = "Requests that wait for the destination's answer";
-        self.recorder.describe_gauge(
-            name_of("exporter_in_flight_requests").into(),
-            None,
-            SharedString::const_str(help),
-        );
-        let help = "How long a filter took for one batch";
-        self.recorder.describe_histogram(
-            FILTER_DURATION.into(),
-            Some(Unit::Seconds),
-            SharedString::const_str(help),
-        );
     }
 }
 
@@ -310,4 +268,96 @@ fn key(metric: &str, labels: &[(&'static str, &str)]) -> Key {
         .map(|&(name, value)| Label::new(name, value.to_owned()))
         .collect();
     Key::from_parts(name_of(metric), labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page without its comments.
+    fn page(metrics: &Metrics) -> Vec<String> {
+        let mut lines: Vec<_> = metrics
+            .render()
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn names_and_labels_are_the_documented_ones() {
+        let metrics = Metrics::new();
+        let receiver = metrics.receiver("otlp", "grpc");
+        receiver.accepted(3);
+        receiver.refused(1);
+        let processor = metrics.processor("wasm/redact");
+        processor.incoming(10);
+        processor.outgoing(9);
+        processor.dropped("line\n\"noise\"", 1);
+        processor.routed("audit", 2);
+        processor.changed(4);
+        processor.failed("trap");
+        processor.duration(Duration::from_micros(30));
+        let exporter = metrics.exporter("otlp_grpc/main");
+        exporter.sent(5);
+        exporter.failed(6);
+        let _in_flight = exporter.start();
+        insta::assert_snapshot!(page(&metrics).join("\n"));
+    }
+
+    #[test]
+    fn a_request_is_in_flight_until_it_is_dropped() {
+        let metrics = Metrics::new();
+        let exporter = metrics.exporter("file");
+        let in_flight =
+            |n: u32| format!("sluicegate_exporter_in_flight_requests{{exporter=\"file\"}} {n}");
+        let (first, second) = (exporter.start(), exporter.start());
+        assert!(page(&metrics).contains(&in_flight(2)));
+        drop((first, second));
+        assert!(page(&metrics).contains(&in_flight(0)));
+    }
+
+    #[test]
+    fn reasons_are_limited_in_number_and_length() {
+        let metrics = Metrics::new();
+        let processor = metrics.processor("wasm/noisy");
+        for n in 0..1000 {
+            processor.dropped(&format!("reason {n}"), 1);
+        }
+        processor.dropped(&"é".repeat(5000), 1);
+        let page = page(&metrics);
+        let dropped: Vec<_> = page
+            .iter()
+            .filter(|line| line.contains("filter_dropped"))
+            .collect();
+        assert_eq!(dropped.len(), 101);
+        assert!(
+            dropped
+                .iter()
+                .any(|line| line.ends_with("reason=\"other\"} 901")),
+            "{dropped:?}"
+        );
+
+        let processor = metrics.processor("wasm/wordy");
+        processor.dropped(&"é".repeat(5000), 1);
+        assert!(
+            metrics
+                .render()
+                .contains(&format!("reason=\"{}\"", "é".repeat(100)))
+        );
+    }
+
+    #[test]
+    fn two_instances_do_not_mix() {
+        let (one, other) = (Metrics::new(), Metrics::new());
+        one.exporter("file").sent(1);
+        other.exporter("file").sent(2);
+        assert!(
+            page(&one)
+                .iter()
+                .any(|line| line.ends_with("sent_log_records_total{exporter=\"file\"} 1"))
+        );
+    }
 }

@@ -1,1 +1,76 @@
+use std::sync::Mutex;
 
+use super::*;
+
+/// The last of OTLP's examples of each signal.
+fn example(signal: Signal) -> Request {
+    let text = match signal {
+        Signal::Logs => include_str!("../../../tests/data/otlp/logs.json"),
+        Signal::Traces => include_str!("../../../tests/data/otlp/trace.json"),
+        Signal::Metrics => include_str!("../../../tests/data/otlp/metrics.json"),
+    };
+    let body = json::from_json(signal, &serde_json::from_str(text).unwrap()).unwrap();
+    Request {
+        signal,
+        body,
+        deadline: None,
+    }
+}
+
+async fn written(verbosity: Verbosity, request: Request) -> String {
+    let text = Arc::new(Mutex::new(String::new()));
+    let output = Arc::clone(&text);
+    let debug = Debug::with_output(verbosity, move |text| {
+        output.lock().unwrap().push_str(text);
+        Ok(())
+    });
+    debug.export(request).await.unwrap();
+    let text = text.lock().unwrap();
+    text.clone()
+}
+
+#[tokio::test]
+async fn basic_is_a_line_a_request() {
+    let mut lines = String::new();
+    for signal in [Signal::Logs, Signal::Traces, Signal::Metrics] {
+        lines += &written(Verbosity::Basic, example(signal)).await;
+    }
+    insta::assert_snapshot!(lines);
+}
+
+#[tokio::test]
+async fn normal_is_a_line_a_record_too() {
+    let mut lines = String::new();
+    for signal in [Signal::Logs, Signal::Traces, Signal::Metrics] {
+        lines += &written(Verbosity::Normal, example(signal)).await;
+    }
+    insta::assert_snapshot!(lines);
+}
+
+#[tokio::test]
+async fn detailed_is_everything() {
+    let request = example(Signal::Metrics);
+    let text = written(Verbosity::Detailed, request.clone()).await;
+    let (counts, document) = text.split_once('\n').unwrap();
+    assert_eq!(counts, "metrics: 1 resource, 4 metrics, 4 data points");
+    let read = json::from_json(Signal::Metrics, &serde_json::from_str(document).unwrap()).unwrap();
+    assert_eq!(read, request.body);
+}
+
+#[tokio::test]
+async fn what_is_no_otlp_is_refused_and_output_that_fails_is_not_hidden() {
+    let debug = Debug::with_output(Verbosity::Basic, |_| Err(io::ErrorKind::BrokenPipe.into()));
+    let request = Request {
+        signal: Signal::Logs,
+        body: (&b"\x0a\x05"[..]).into(),
+        deadline: None,
+    };
+    assert!(matches!(
+        debug.export(request).await,
+        Err(Cause::Malformed(_))
+    ));
+    assert!(matches!(
+        debug.export(example(Signal::Logs)).await,
+        Err(Cause::Write(_))
+    ));
+}

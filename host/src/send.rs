@@ -1,0 +1,130 @@
+//! Sends OTLP JSON documents to an OTLP endpoint: what `sluicegate send` does.
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+use crate::{
+    config::{self, OtlpGrpcExporter},
+    export::{self, Exporter},
+    json,
+    receive::{PartialSuccess, Request, Response},
+};
+
+/// Sends requests one after another and reports on each with one line.
+#[derive(Debug)]
+pub struct Sender<W> {
+    exporter: Exporter,
+    report: W,
+    refused: bool,
+}
+
+/// Why documents can't be sent at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// What was read is no OTLP JSON.
+    #[error("{file}:{line}: {reason}")]
+    Document {
+        /// What was read, as its name was given.
+        file: String,
+        /// The line on which the document starts, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing is in it but white space.
+    #[error("{0}: there is nothing in it")]
+    Empty(String),
+    /// The report can't be written.
+    #[error("can't report: {0}")]
+    Report(#[from] io::Error),
+}
+
+impl<W: Write> Sender<W> {
+    /// Sends to where `settings` says, and writes lines about it to `report`.
+    ///
+    /// # Panics
+    /// Never: an exporter over the network opens nothing when it is made.
+    pub fn new(settings: OtlpGrpcExporter, report: W) -> Self {
+        let endpoint = settings.endpoint.value.to_string();
+        let exporter = Exporter::new(&endpoint, &config::Exporter::OtlpGrpc(settings));
+        Self {
+            exporter: exporter.expect("nothing is opened"),
+            report,
+            refused: false,
+        }
+    }
+
+    /// Sends the documents in `text`, which was read from `file`: any number of export requests of any signal, each
+    /// a JSON object. Those before a broken one are sent.
+    ///
+    /// # Errors
+    /// [`SendError`], when a document is no export request. A request that the endpoint does not take is no error
+    /// here; see [`all_taken`](Self::all_taken).
+    pub async fn send(&mut self, file: &str, text: &[u8]) -> Result<(), SendError> {
+        if text.trim_ascii().is_empty() {
+            return Err(SendError::Empty(file.to_owned()));
+        }
+        let mut documents = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
+        loop {
+            let rest = &text[documents.byte_offset()..];
+            let start = text.len() - rest.trim_ascii_start().len();
+            let line = 1 + text[..start].iter().filter(|&&byte| byte == b'\n').count();
+            let wrong = |reason: String| SendError::Document {
+                file: file.to_owned(),
+                line,
+                reason,
+            };
+            let Some(document) = documents.next() else {
+                return Ok(());
+            };
+            let document = document.map_err(|e| wrong(e.to_string()))?;
+            let signal = json::signal(&document).ok_or_else(|| {
+                wrong("no export request: its top key is none of resourceLogs, resourceSpans, resourceMetrics".to_owned())
+            })?;
+            let body = json::from_json(signal, &document).map_err(|e| wrong(e.to_string()))?;
+            let request = Request {
+                signal,
+                body,
+                deadline: None,
+            };
+            let counts = export::summary(&request).map_err(|e| wrong(e.to_string()))?;
+            let answer = match self.exporter.export(request).await {
+                Ok(response) => self.answer(response),
+                Err(e) => {
+                    self.refused = true;
+                    format!("not taken: {}", e.cause)
+                }
+            };
+            writeln!(self.report, "{file}:{line}: {counts}: {answer}")?;
+        }
+    }
+
+    /// Whether the endpoint has taken every record so far.
+    pub fn all_taken(&self) -> bool {
+        !self.refused
+    }
+
+    fn answer(&mut self, response: Response) -> String {
+        match response.partial_success {
+            None => "taken".to_owned(),
+            Some(PartialSuccess {
+                rejected: 0,
+                error_message,
+            }) if error_message.is_empty() => "taken".to_owned(),
+            Some(PartialSuccess {
+                rejected: 0,
+                error_message,
+            }) => format!("taken, with a warning: {error_message}"),
+            Some(PartialSuccess {
+                rejected,
+                error_message,
+            }) => {
+                self.refused = true;
+                format!("taken but for {rejected}: {error_message}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
