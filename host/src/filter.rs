@@ -24,8 +24,7 @@ mod log;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -35,7 +34,9 @@ pub use failure::{Failure, FailureKind};
 pub use load::LoadError;
 
 use crate::batch::{Applied, Batch, Outcome, Verdict};
+use crate::config::Processor;
 use instance::{Blueprint, Instance, StartError};
+use load::Loaded;
 
 /// Most distinct verdicts in an answer: rows point to them with one byte.
 const MAX_VERDICTS: usize = 256;
@@ -44,26 +45,9 @@ const MAX_VERDICTS: usize = 256;
 /// is room for thousands of attributes, and keeps an answer of endless tiny changes from occupying the host.
 const MAX_CHANGES: usize = 4096;
 
-/// A configured filter, as `processors` in the configuration describes it.
-#[derive(Debug, Clone)]
-pub struct Processor {
-    /// The processor's name in the configuration, `wasm/NAME`. Logs and errors carry it.
-    pub name: String,
-    /// The file that holds the component.
-    pub component: PathBuf,
-    /// What `configure` is handed: a JSON document.
-    pub settings: String,
-    /// How long one call may take, by the clock on the wall. Time in which the call had to share its thread counts
-    /// too, because it is the sender who waits.
-    pub deadline: Duration,
-    /// Most bytes that the linear memories of one instance may hold together.
-    pub memory_limit: usize,
-    /// Most instances at a time, and so the most batches that this processor works on at once.
-    pub max_instances: usize,
-}
-
 /// A processor that is loaded, configured and ready to be called, from any number of tasks at once.
 pub struct Filter {
+    name: String,
     blueprint: Blueprint,
     routes: Vec<String>,
     size: usize,
@@ -86,38 +70,40 @@ pub struct Call {
 }
 
 impl Filter {
-    /// Reads, compiles and configures the component of `processor`. The first instance is kept for the first call.
+    /// Reads, compiles and configures the component of the processor called `name`. The first instance is kept for
+    /// the first call.
     ///
     /// # Errors
     /// [`LoadError`], for everything that a configuration or a component can have wrong.
-    pub async fn load(engine: &Engine, processor: Processor) -> Result<Self, LoadError> {
-        let processor = Arc::new(processor);
-        let component = load::component(engine, &processor.component).await?;
-        let blueprint = Blueprint::new(component.instance, processor);
+    pub async fn load(engine: &Engine, name: &str, processor: &Processor) -> Result<Self, LoadError> {
+        let loaded = load::component(engine, &processor.component).await?;
+        Self::start(loaded, name, processor).await
+    }
+
+    async fn start(loaded: Loaded, name: &str, processor: &Processor) -> Result<Self, LoadError> {
+        let component = || processor.component.to_path_buf();
+        let blueprint = Blueprint::new(loaded.component, name, processor);
         let (instance, routes) = blueprint.start().await.map_err(|error| match error {
-            StartError::OtherWorld(error) => LoadError::OtherWorld {
-                component: blueprint.processor().component.clone(),
-                differences: vec![format!("{error:#}")],
-            },
-            StartError::Refused(reason) => LoadError::Settings(reason),
-            StartError::Failed(failure) => LoadError::Start {
-                component: blueprint.processor().component.clone(),
-                failure,
-            },
+            StartError::OtherWorld(error) => {
+                LoadError::OtherWorld { component: component(), differences: vec![format!("{error:#}")] }
+            }
+            StartError::Refused(reason) => LoadError::Settings(log::line(&reason, log::MAX_LINE)),
+            StartError::Failed(failure) => LoadError::Start { component: component(), failure },
         })?;
         Ok(Self {
-            permits: Semaphore::new(blueprint.processor().max_instances),
+            name: name.to_owned(),
             blueprint,
             routes,
-            size: component.size,
+            size: loaded.size,
             idle: Mutex::new(vec![instance]),
+            permits: Semaphore::new(processor.max_instances.get()),
         })
     }
 
-    /// The configuration that this filter was loaded from.
+    /// The processor's name in the configuration.
     #[must_use]
-    pub fn processor(&self) -> &Processor {
-        self.blueprint.processor()
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The routes that the filter may answer with, as its `configure` named them.
@@ -142,11 +128,7 @@ impl Filter {
         let mut instance = match self.instance().await {
             Ok(instance) => instance,
             Err(failure) => {
-                return Call {
-                    batch,
-                    result: Err(failure),
-                    duration: Duration::ZERO,
-                };
+                return Call { batch, result: Err(failure), duration: Duration::ZERO };
             }
         };
         let started = Instant::now();
@@ -157,11 +139,7 @@ impl Filter {
         if result.is_ok() {
             self.idle().push(instance);
         }
-        Call {
-            batch,
-            result,
-            duration,
-        }
+        Call { batch, result, duration }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
@@ -186,15 +164,11 @@ impl Filter {
     fn apply(&self, outcome: Outcome, batch: &mut Batch) -> Result<Applied, Failure> {
         if outcome.verdicts.len() > MAX_VERDICTS {
             let count = outcome.verdicts.len();
-            return Err(Failure::invalid(format!(
-                "{count} verdicts, of which at most {MAX_VERDICTS} can be used"
-            )));
+            return Err(Failure::invalid(format!("{count} verdicts, of which at most {MAX_VERDICTS} can be used")));
         }
         if outcome.changes.len() > MAX_CHANGES {
             let count = outcome.changes.len();
-            return Err(Failure::invalid(format!(
-                "{count} changes, where at most {MAX_CHANGES} are taken"
-            )));
+            return Err(Failure::invalid(format!("{count} changes, where at most {MAX_CHANGES} are taken")));
         }
         for verdict in &outcome.verdicts {
             if let Verdict::Route(route) = verdict
@@ -206,17 +180,12 @@ impl Filter {
                 )));
             }
         }
-        batch
-            .apply(outcome)
-            .map_err(|invalid| Failure::invalid(invalid.0))
+        batch.apply(outcome).map_err(|invalid| Failure::invalid(invalid.0))
     }
 }
 
 impl std::fmt::Debug for Filter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Filter")
-            .field("processor", self.processor())
-            .field("routes", &self.routes)
-            .finish_non_exhaustive()
+        f.debug_struct("Filter").field("name", &self.name).field("routes", &self.routes).finish_non_exhaustive()
     }
 }

@@ -56,10 +56,7 @@ impl Engine {
         let instances = u32::try_from(instances).unwrap_or(u32::MAX).max(1);
         Self::with_room(instances).map_err(|error| EngineError {
             instances,
-            gib: u64::from(instances)
-                .saturating_mul(MEMORIES.into())
-                .saturating_mul(MEMORY_RESERVATION)
-                >> 30,
+            gib: u64::from(instances).saturating_mul(MEMORIES.into()).saturating_mul(MEMORY_RESERVATION) >> 30,
             reason: format!("{error:#}"),
         })
     }
@@ -79,13 +76,8 @@ impl Engine {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
 
         let weak = engine.weak();
-        thread::Builder::new()
-            .name("epoch".to_owned())
-            .spawn(move || tick(&weak))?;
-        Ok(Self {
-            wasmtime: engine,
-            linker,
-        })
+        thread::Builder::new().name("epoch".to_owned()).spawn(move || tick(&weak))?;
+        Ok(Self { wasmtime: engine, linker })
     }
 }
 

@@ -12,14 +12,7 @@ const MAX_MESSAGE: usize = 1024;
 const MAX_FUNCTIONS: usize = 3;
 
 /// Functions of the Rust runtime, which lead from every panic to its trap and tell nothing of the filter.
-const RUNTIME: [&str; 6] = [
-    "core::",
-    "std::",
-    "alloc::",
-    "dlmalloc::",
-    "rust_",
-    "__rust",
-];
+const RUNTIME: [&str; 6] = ["core::", "std::", "alloc::", "dlmalloc::", "rust_", "__rust"];
 
 /// Why a call gave no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,31 +65,19 @@ impl FailureKind {
 
 impl Failure {
     pub(super) fn new(kind: FailureKind, message: String) -> Self {
-        Self {
-            kind,
-            message: log::line(&message, MAX_MESSAGE),
-        }
+        Self { kind, message: log::line(&message, MAX_MESSAGE) }
     }
 
     pub(super) fn invalid(what: impl std::fmt::Display) -> Self {
-        Self::new(
-            FailureKind::InvalidOutput,
-            format!("the filter's answer is invalid: {what}"),
-        )
+        Self::new(FailureKind::InvalidOutput, format!("the filter's answer is invalid: {what}"))
     }
 
     pub(super) fn refused(reason: &str) -> Self {
-        Self::new(
-            FailureKind::Refused,
-            format!("the filter refused: {reason}"),
-        )
+        Self::new(FailureKind::Refused, format!("the filter refused: {reason}"))
     }
 
     pub(super) fn deadline(limit: Duration, place: &str) -> Self {
-        Self::new(
-            FailureKind::Deadline,
-            format!("the filter took longer than its deadline of {limit:?}{place}"),
-        )
+        Self::new(FailureKind::Deadline, format!("the filter took longer than its deadline of {limit:?}{place}"))
     }
 
     /// Sorts what wasmtime reports of a call to the guest.
@@ -108,12 +89,8 @@ impl Failure {
 
     /// Sorts what wasmtime reports of making an instance.
     pub(super) fn of_start(error: &wasmtime::Error, deadline: Duration) -> Self {
-        Self::of_guest(error, deadline).unwrap_or_else(|| {
-            Self::new(
-                FailureKind::Trap,
-                format!("can't start the filter: {error:#}"),
-            )
-        })
+        Self::of_guest(error, deadline)
+            .unwrap_or_else(|| Self::new(FailureKind::Trap, format!("can't start the filter: {error:#}")))
     }
 
     /// What happened while the guest ran, if it did.
@@ -127,17 +104,11 @@ impl Failure {
         } else if let Some(trap) = error.downcast_ref::<Trap>() {
             let trap = trap.to_string();
             let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
-            Self::new(
-                FailureKind::Trap,
-                format!("the filter trapped: {trap}{place}"),
-            )
+            Self::new(FailureKind::Trap, format!("the filter trapped: {trap}{place}"))
         } else {
             // A host function refused what the guest handed it.
             backtrace?;
-            Self::new(
-                FailureKind::Trap,
-                format!("the filter trapped: {}{place}", error.root_cause()),
-            )
+            Self::new(FailureKind::Trap, format!("the filter trapped: {}{place}", error.root_cause()))
         };
         Some(failure)
     }
@@ -150,18 +121,10 @@ fn place(backtrace: &WasmBacktrace) -> String {
         .iter()
         .filter_map(|frame| frame.func_name())
         .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
-        .filter(|name| {
-            !RUNTIME
-                .iter()
-                .any(|prefix| name.trim_start_matches('<').starts_with(prefix))
-        })
+        .filter(|name| !RUNTIME.iter().any(|prefix| name.trim_start_matches('<').starts_with(prefix)))
         .collect();
     // Recursion says the same over and over.
     functions.dedup();
     functions.truncate(MAX_FUNCTIONS);
-    if functions.is_empty() {
-        String::new()
-    } else {
-        format!(", in {}", functions.join(" < "))
-    }
+    if functions.is_empty() { String::new() } else { format!(", in {}", functions.join(" < ")) }
 }

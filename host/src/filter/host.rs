@@ -20,19 +20,11 @@ impl logs::HostBatch for State {
         Ok(u32::try_from(self.lent()?.len())?)
     }
 
-    fn column(
-        &mut self,
-        _batch: Resource<LentBatch>,
-        of: logs::Field,
-    ) -> wasmtime::Result<logs::Column> {
+    fn column(&mut self, _batch: Resource<LentBatch>, of: logs::Field) -> wasmtime::Result<logs::Column> {
         // Nothing of it stays on the host: what a filter hoards, it hoards in its own memory. So that is also the
         // most it can take at once.
         let column = self.lent()?.column(&of.into(), self.memory_limit());
-        Ok(column
-            .map_err(|error| {
-                OverLimit(format!("asked for too much: {error} (`memory_limit_mib`)"))
-            })?
-            .into())
+        Ok(column.map_err(|error| OverLimit(format!("asked for too much: {error} (`memory_limit_mib`)")))?.into())
     }
 
     fn drop(&mut self, _batch: Resource<LentBatch>) -> wasmtime::Result<()> {
@@ -51,18 +43,14 @@ impl logging::Host for State {
 impl clock::Host for State {
     fn now(&mut self) -> wasmtime::Result<u64> {
         // Clocks before 1970 or after 2554 are wrong, but no reason to stop a filter.
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
 impl State {
     fn lent(&self) -> wasmtime::Result<&Batch> {
-        self.batch
-            .as_ref()
-            .ok_or_else(|| wasmtime::format_err!("no batch is lent now"))
+        self.batch.as_ref().ok_or_else(|| wasmtime::format_err!("no batch is lent now"))
     }
 }
 
@@ -124,29 +112,13 @@ impl From<logs::Verdict> for Verdict {
 }
 
 impl From<logs::Change> for Change {
-    fn from(
-        logs::Change {
-            field,
-            rows,
-            values,
-        }: logs::Change,
-    ) -> Self {
-        Self {
-            field: field.into(),
-            rows,
-            values: values.into(),
-        }
+    fn from(logs::Change { field, rows, values }: logs::Change) -> Self {
+        Self { field: field.into(), rows, values: values.into() }
     }
 }
 
 impl From<logs::Outcome> for Outcome {
-    fn from(
-        logs::Outcome {
-            rows,
-            verdicts,
-            changes,
-        }: logs::Outcome,
-    ) -> Self {
+    fn from(logs::Outcome { rows, verdicts, changes }: logs::Outcome) -> Self {
         Self {
             rows,
             verdicts: verdicts.into_iter().map(Into::into).collect(),

@@ -6,11 +6,12 @@ use wasmtime::component::{InstancePre, Resource, ResourceTable};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::bindings;
 use super::engine::TABLE_ELEMENTS;
 use super::failure::{Failure, FailureKind, OverDeadline, OverLimit};
 use super::log::{Level, Log};
-use super::{Processor, bindings};
 use crate::batch::{Batch, Outcome};
+use crate::config::Processor;
 
 /// How long making an instance and its `configure` may take together. Interpreters load their libraries here, which
 /// a deadline made for one batch would cut short; whoever waits for it waits once an instance, not once a batch.
@@ -28,7 +29,11 @@ const MAX_RANDOM: u64 = 1 << 20;
 /// What every instance of a processor is made from.
 pub(super) struct Blueprint {
     component: InstancePre<State>,
-    processor: Arc<Processor>,
+    /// A JSON document.
+    settings: String,
+    deadline: Duration,
+    /// In bytes, over all memories of an instance.
+    memory_limit: usize,
     log: Arc<Log>,
 }
 
@@ -67,17 +72,14 @@ struct Limits {
 }
 
 impl Blueprint {
-    pub(super) fn new(component: InstancePre<State>, processor: Arc<Processor>) -> Self {
-        let log = Arc::new(Log::new(processor.name.clone()));
+    pub(super) fn new(component: InstancePre<State>, name: &str, processor: &Processor) -> Self {
         Self {
             component,
-            processor,
-            log,
+            settings: serde_json::Value::Object(processor.settings.value.clone()).to_string(),
+            deadline: processor.deadline,
+            memory_limit: processor.memory_limit,
+            log: Arc::new(Log::new(name.to_owned())),
         }
-    }
-
-    pub(super) fn processor(&self) -> &Processor {
-        &self.processor
     }
 
     /// Makes an instance and configures it. Answers the routes that it announces, too.
@@ -86,45 +88,25 @@ impl Blueprint {
         set_deadline(&mut store, START_DEADLINE);
         let start = async {
             let failed = |error| StartError::Failed(Failure::of_start(&error, START_DEADLINE));
-            let instance = self
-                .component
-                .instantiate_async(&mut store)
-                .await
-                .map_err(failed)?;
-            let exports =
-                bindings::Filter::new(&mut store, &instance).map_err(StartError::OtherWorld)?;
-            let plan = exports
-                .call_configure(&mut store, &self.processor.settings)
-                .await;
-            let plan =
-                plan.map_err(|error| StartError::Failed(Failure::of_call(&error, START_DEADLINE)))?;
+            let instance = self.component.instantiate_async(&mut store).await.map_err(failed)?;
+            let exports = bindings::Filter::new(&mut store, &instance).map_err(StartError::OtherWorld)?;
+            let plan = exports.call_configure(&mut store, &self.settings).await;
+            let plan = plan.map_err(|error| StartError::Failed(Failure::of_call(&error, START_DEADLINE)))?;
             Ok((exports, plan.map_err(StartError::Refused)?))
         };
         let (exports, plan) = tokio::time::timeout(START_DEADLINE, start)
             .await
             .unwrap_or_else(|_| Err(StartError::Failed(Failure::deadline(START_DEADLINE, ""))))?;
-        let deadline = self.processor.deadline;
-        Ok((
-            Instance {
-                store,
-                exports,
-                deadline,
-            },
-            plan.routes,
-        ))
+        Ok((Instance { store, exports, deadline: self.deadline }, plan.routes))
     }
 
     fn store(&self) -> Store<State> {
-        let memory_limit = self.processor.memory_limit;
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(MAX_RESOURCES);
         let state = State {
             batch: None,
             deadline: Instant::now(),
-            limits: Limits {
-                memory: 0,
-                memory_limit,
-            },
+            limits: Limits { memory: 0, memory_limit: self.memory_limit },
             wasi: WasiCtx::builder()
                 .stdout(Log::stream(&self.log, Level::Info))
                 .stderr(Log::stream(&self.log, Level::Warn))
@@ -136,16 +118,13 @@ impl Blueprint {
         let mut store = Store::new(self.component.engine(), state);
         store.limiter(|state| &mut state.limits);
         // What a guest hands over lies in its memory. Only an answer that repeats itself can be heavier than that.
-        store.set_hostcall_fuel(memory_limit);
+        store.set_hostcall_fuel(self.memory_limit);
         store.epoch_deadline_callback(|store| {
             if Instant::now() >= store.data().deadline {
                 return Err(OverDeadline.into());
             }
             // Tokio's own yield lets its timers and sockets have a turn; waking the task at once would not.
-            Ok(UpdateDeadline::YieldCustom(
-                TICKS,
-                Box::pin(tokio::task::yield_now()),
-            ))
+            Ok(UpdateDeadline::YieldCustom(TICKS, Box::pin(tokio::task::yield_now())))
         });
         store
     }
@@ -167,10 +146,7 @@ impl Instance {
             Err(_) => Err(Failure::deadline(self.deadline, "")),
         };
         let batch = self.store.data_mut().batch.take();
-        (
-            batch.expect("host functions only look at the batch"),
-            answer,
-        )
+        (batch.expect("host functions only look at the batch"), answer)
     }
 }
 
@@ -194,20 +170,12 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.resources,
-        }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.resources }
     }
 }
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
             // The module's own limit: it expects to be told.
             return Ok(false);
@@ -225,18 +193,10 @@ impl ResourceLimiter for Limits {
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        Err(OverLimit(format!(
-            "asked for memory that the system doesn't have: {error:#}"
-        ))
-        .into())
+        Err(OverLimit(format!("asked for memory that the system doesn't have: {error:#}")).into())
     }
 
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         if desired > TABLE_ELEMENTS {
             return Err(OverLimit(format!(
                 "asked for a table of {desired} entries, where at most {TABLE_ELEMENTS} are allowed"

@@ -84,25 +84,22 @@ impl LoadError {
     #[must_use]
     pub fn help(&self) -> Option<&'static str> {
         match self {
-            Self::NotWasm { .. } => {
-                Some("give the `.wasm` file that `sluicegate filter build` writes")
-            }
+            Self::NotWasm { .. } => Some("give the `.wasm` file that `sluicegate filter build` writes"),
             Self::CoreModule { .. } => {
                 Some("build the filter with `sluicegate filter build`, which makes it a component")
             }
             Self::OtherWorld { .. } => {
                 Some("build the filter against `sluicegate:filter@0.1.0` and its world `filter`")
             }
-            Self::Read { .. } | Self::Compile { .. } | Self::Start { .. } | Self::Settings(_) => {
-                None
-            }
+            Self::Read { .. } | Self::Compile { .. } | Self::Start { .. } | Self::Settings(_) => None,
         }
     }
 }
 
 /// A component that is compiled and fits.
+#[derive(Clone)]
 pub(super) struct Loaded {
-    pub(super) instance: InstancePre<State>,
+    pub(super) component: InstancePre<State>,
     /// The file's size in bytes.
     pub(super) size: usize,
 }
@@ -110,25 +107,19 @@ pub(super) struct Loaded {
 /// Reads and compiles `path`, away from the threads that serve: an interpreter takes seconds to compile.
 pub(super) async fn component(engine: &Engine, path: &Path) -> Result<Loaded, LoadError> {
     let (wasmtime, path) = (engine.wasmtime.clone(), path.to_owned());
-    let compiling = tokio::task::spawn_blocking(move || {
-        compile(&wasmtime, &path).map(|compiled| (compiled, path))
-    });
-    let ((component, size), path) = compiling
-        .await
-        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    let compiling = tokio::task::spawn_blocking(move || compile(&wasmtime, &path).map(|compiled| (compiled, path)));
+    let ((component, size), path) =
+        compiling.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
 
     let mut differences = differences(&engine.wasmtime, &component.component_type());
     if differences.is_empty() {
         match engine.linker.instantiate_pre(&component) {
-            Ok(instance) => return Ok(Loaded { instance, size }),
+            Ok(component) => return Ok(Loaded { component, size }),
             // The names fit and the types don't.
             Err(error) => differences.push(format!("{error:#}")),
         }
     }
-    Err(LoadError::OtherWorld {
-        component: path,
-        differences,
-    })
+    Err(LoadError::OtherWorld { component: path, differences })
 }
 
 fn compile(engine: &wasmtime::Engine, path: &Path) -> Result<(Component, usize), LoadError> {
@@ -148,10 +139,8 @@ fn compile(engine: &wasmtime::Engine, path: &Path) -> Result<(Component, usize),
             return Err(LoadError::NotWasm { component, start });
         }
     }
-    let compiled = Component::from_binary(engine, &bytes).map_err(|error| LoadError::Compile {
-        component,
-        reason: format!("{error:#}"),
-    })?;
+    let compiled = Component::from_binary(engine, &bytes)
+        .map_err(|error| LoadError::Compile { component, reason: format!("{error:#}") })?;
     Ok((compiled, bytes.len()))
 }
 
@@ -160,12 +149,7 @@ fn differences(engine: &wasmtime::Engine, component: &types::Component) -> Vec<S
     let imports = component
         .imports(engine)
         // Types that the world names come from the interfaces, which are imports of their own.
-        .filter(|(_, import)| {
-            !matches!(
-                import.ty,
-                ComponentItem::Type(_) | ComponentItem::Resource(_)
-            )
-        })
+        .filter(|(_, import)| !matches!(import.ty, ComponentItem::Type(_) | ComponentItem::Resource(_)))
         .filter(|(name, _)| !OFFERED.iter().any(|offered| name.starts_with(offered)))
         .map(|(name, _)| format!("it imports `{name}`, which isn't offered"));
     let exports = REQUIRED

@@ -12,7 +12,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 /// Longest line in bytes: a panic's message with its place fits, a dumped batch doesn't.
-const MAX_LINE: usize = 4096;
+pub(super) const MAX_LINE: usize = 4096;
 
 /// Most lines a second of one processor. More than that nobody reads, and a line a record would cost more than the
 /// filter itself.
@@ -64,23 +64,12 @@ struct Stream {
 
 impl Log {
     pub(super) fn new(processor: String) -> Self {
-        Self {
-            processor,
-            window: Mutex::new(Window {
-                began: Instant::now(),
-                lines: 0,
-                left_out: 0,
-            }),
-        }
+        Self { processor, window: Mutex::new(Window { began: Instant::now(), lines: 0, left_out: 0 }) }
     }
 
     /// Standard output or standard error of a guest that has WASI.
     pub(super) fn stream(log: &Arc<Self>, level: Level) -> impl StdoutStream + use<> {
-        Stream {
-            log: Arc::clone(log),
-            level,
-            partial: Vec::new(),
-        }
+        Stream { log: Arc::clone(log), level, partial: Vec::new() }
     }
 
     /// Writes one line.
@@ -89,24 +78,16 @@ impl Log {
         if !level.enabled() {
             return;
         }
-        let admission = self
-            .window
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .admit(Instant::now());
+        let admission = self.window.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
         match admission {
             Admission::Write { left_out } => {
                 if left_out > 0 {
-                    self.emit(
-                        Level::Warn,
-                        &format!("{left_out} lines of this filter were left out"),
-                    );
+                    self.emit(Level::Warn, &format!("{left_out} lines of this filter were left out"));
                 }
                 self.emit(level, &line(message, MAX_LINE));
             }
             Admission::Full => {
-                let notice =
-                    format!("more than {MAX_LINES} lines within a second: leaving out the others");
+                let notice = format!("more than {MAX_LINES} lines within a second: leaving out the others");
                 self.emit(Level::Warn, &notice);
             }
             Admission::LeaveOut => {}
@@ -139,11 +120,7 @@ impl Window {
     fn admit(&mut self, now: Instant) -> Admission {
         if now.duration_since(self.began) >= WINDOW {
             let left_out = self.left_out;
-            *self = Self {
-                began: now,
-                lines: 1,
-                left_out: 0,
-            };
+            *self = Self { began: now, lines: 1, left_out: 0 };
             return Admission::Write { left_out };
         }
         if self.lines < MAX_LINES {
@@ -151,11 +128,7 @@ impl Window {
             return Admission::Write { left_out: 0 };
         }
         self.left_out += 1;
-        if self.left_out == 1 {
-            Admission::Full
-        } else {
-            Admission::LeaveOut
-        }
+        if self.left_out == 1 { Admission::Full } else { Admission::LeaveOut }
     }
 }
 
@@ -194,8 +167,7 @@ impl Stream {
 
     fn flush_line(&mut self) {
         if !self.partial.is_empty() {
-            self.log
-                .write(self.level, &String::from_utf8_lossy(&self.partial));
+            self.log.write(self.level, &String::from_utf8_lossy(&self.partial));
             self.partial.clear();
         }
     }
@@ -246,11 +218,7 @@ impl OutputStream for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.push(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -283,23 +251,13 @@ mod tests {
     #[test]
     fn a_flood_of_lines_is_thinned_out_and_counted() {
         let began = Instant::now();
-        let mut window = Window {
-            began,
-            lines: 0,
-            left_out: 0,
-        };
+        let mut window = Window { began, lines: 0, left_out: 0 };
         for _ in 0..MAX_LINES {
             assert_eq!(window.admit(began), Admission::Write { left_out: 0 });
         }
         assert_eq!(window.admit(began), Admission::Full);
         assert_eq!(window.admit(began), Admission::LeaveOut);
-        assert_eq!(
-            window.admit(began + WINDOW),
-            Admission::Write { left_out: 2 }
-        );
-        assert_eq!(
-            window.admit(began + WINDOW),
-            Admission::Write { left_out: 0 }
-        );
+        assert_eq!(window.admit(began + WINDOW), Admission::Write { left_out: 2 });
+        assert_eq!(window.admit(began + WINDOW), Admission::Write { left_out: 0 });
     }
 }

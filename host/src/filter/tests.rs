@@ -1,5 +1,8 @@
 //! Real components, the sound and the faulty ones of `guest-filters/`.
 use std::fs;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures::future::{FutureExt, join_all};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -10,57 +13,39 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::batch::{Column, Field};
+use crate::config::{OnFailure, Span, Spanned};
 
 /// A processor over one of the components that `cargo xtask filters` builds.
 fn processor(guest: &str, settings: &Value) -> Processor {
     let target = || {
         let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-        let target =
-            target.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target").into());
+        let target = target.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target").into());
         target.join("filters")
     };
     let filters = std::env::var_os("SLUICEGATE_FILTERS").map_or_else(target, PathBuf::from);
     let component = filters.join(format!("{guest}.wasm"));
-    assert!(
-        component.exists(),
-        "{} is missing: run `cargo xtask filters`",
-        component.display()
-    );
+    assert!(component.exists(), "{} is missing: run `cargo xtask filters`", component.display());
+    let Value::Object(settings) = settings.clone() else { panic!("settings are a map") };
+    let nowhere = Span::default();
     Processor {
-        name: "wasm/test".to_owned(),
-        component,
-        settings: settings.to_string(),
+        component: Spanned::new(component, nowhere),
+        settings: Spanned::new(settings, nowhere),
         deadline: Duration::from_secs(60),
         memory_limit: 16 << 20,
-        max_instances: 2,
+        on_failure: OnFailure::Reject,
+        max_instances: NonZeroUsize::new(2).unwrap(),
     }
 }
 
 fn batch(severities: &[i32]) -> Batch {
-    let log_records = severities
-        .iter()
-        .enumerate()
-        .map(|(row, &severity_number)| LogRecord {
-            severity_number,
-            body: Some(AnyValue {
-                value: Some(any_value::Value::StringValue(format!("row {row}"))),
-            }),
-            ..LogRecord::default()
-        });
-    let scope_logs = vec![ScopeLogs {
-        log_records: log_records.collect(),
-        ..ScopeLogs::default()
-    }];
-    let resource_logs = vec![ResourceLogs {
-        scope_logs,
-        ..ResourceLogs::default()
-    }];
-    Batch::new(
-        ExportLogsServiceRequest { resource_logs }
-            .encode_to_vec()
-            .into(),
-    )
-    .expect("well-formed")
+    let log_records = severities.iter().enumerate().map(|(row, &severity_number)| LogRecord {
+        severity_number,
+        body: Some(AnyValue { value: Some(any_value::Value::StringValue(format!("row {row}"))) }),
+        ..LogRecord::default()
+    });
+    let scope_logs = vec![ScopeLogs { log_records: log_records.collect(), ..ScopeLogs::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+    Batch::new(ExportLogsServiceRequest { resource_logs }.encode_to_vec().into()).expect("well-formed")
 }
 
 /// Everything that a later filter would see of `batch`.
@@ -69,26 +54,20 @@ fn records(batch: &Batch) -> Column {
 }
 
 async fn load(processor: Processor) -> Result<Filter, LoadError> {
-    Filter::load(
-        &Engine::new(processor.max_instances).expect("room for a few"),
-        processor,
-    )
-    .await
+    let engine = Engine::new(processor.max_instances.get()).expect("room for a few");
+    Filter::load(&engine, "wasm/test", &processor).await
 }
 
-async fn load_error(processor: Processor) -> String {
-    let error = load(processor).await.expect_err("this must not load");
-    error.to_string()
+/// Compiles a guest once, for filters that differ in their settings only.
+async fn starter(guest: &str) -> impl AsyncFn(Processor) -> Result<Filter, LoadError> {
+    let engine = Engine::new(2).expect("room for a few");
+    let loaded = load::component(&engine, &processor(guest, &json!({})).component).await.expect("it loads");
+    async move |processor: Processor| Filter::start(loaded.clone(), "wasm/test", &processor).await
 }
 
 #[tokio::test]
 async fn a_sound_filter_decides() {
-    let filter = load(processor(
-        "drop_below_severity",
-        &json!({ "minimum": "INFO" }),
-    ))
-    .await
-    .unwrap();
+    let filter = load(processor("drop_below_severity", &json!({ "minimum": "INFO" }))).await.unwrap();
     let call = filter.process(batch(&[5, 9, 1, 17, 0])).await;
     let applied = call.result.unwrap();
     assert_eq!(applied.dropped, [("below minimum severity".to_owned(), 2)]);
@@ -105,64 +84,27 @@ async fn what_does_not_load_says_why() {
             fs::write(&component, content).unwrap();
         }
         let processor = Processor {
-            component,
+            component: Spanned::new(component, Span::default()),
             ..processor("drop_below_severity", &json!({}))
         };
         let error = load(processor).await.expect_err(expected);
-        let text = error
-            .to_string()
-            .replace(folder.path().to_str().unwrap(), "…");
+        let text = error.to_string().replace(folder.path().to_str().unwrap(), "…");
         assert!(text.contains(expected), "{text:?} lacks {expected:?}");
         assert_eq!(error.help().is_some(), helps, "{text}");
     };
-    check(
-        None,
-        "can't read the component …/filter.wasm: No such file",
-        false,
-    )
-    .await;
-    check(
-        Some(b"#!/bin/sh"),
-        "…/filter.wasm is not WebAssembly: it starts with \"#!/bin/s\"",
-        true,
-    )
-    .await;
-    check(
-        Some(b""),
-        "…/filter.wasm is not WebAssembly: it starts with \"\"",
-        true,
-    )
-    .await;
-    check(
-        Some(b"\0asm\x01\0\0\0"),
-        "…/filter.wasm is a core WebAssembly module, not a component",
-        true,
-    )
-    .await;
-    check(
-        Some(b"\0asm\x0d\0\x01\0\xff"),
-        "can't compile …/filter.wasm: ",
-        false,
-    )
-    .await;
+    check(None, "can't read the component …/filter.wasm: No such file", false).await;
+    check(Some(b"#!/bin/sh"), "…/filter.wasm is not WebAssembly: it starts with \"#!/bin/s\"", true).await;
+    check(Some(b""), "…/filter.wasm is not WebAssembly: it starts with \"\"", true).await;
+    check(Some(b"\0asm\x01\0\0\0"), "…/filter.wasm is a core WebAssembly module, not a component", true).await;
+    check(Some(b"\0asm\x0d\0\x01\0\xff"), "can't compile …/filter.wasm: ", false).await;
     let nothing = "is no filter for this version of Sluicegate: it doesn't export a function `configure`; \
                    it doesn't export a function `process`";
     check(Some(b"\0asm\x0d\0\x01\0"), nothing, true).await;
     for name in ["wasi:http/types@0.2.0", "sluicegate:filter/logs@0.2.0"] {
-        check(
-            Some(&importing(name)),
-            &format!("it imports `{name}`, which isn't offered"),
-            true,
-        )
-        .await;
+        check(Some(&importing(name)), &format!("it imports `{name}`, which isn't offered"), true).await;
     }
     // An interface of the right name, without what is in it, is no obstacle; one with something else in it is.
-    check(
-        Some(&importing("wasi:cli/stdout@0.2.0")),
-        "it doesn't export a function `configure`",
-        true,
-    )
-    .await;
+    check(Some(&importing("wasi:cli/stdout@0.2.0")), "it doesn't export a function `configure`", true).await;
 }
 
 /// A component that imports an empty interface called `name`.
@@ -171,126 +113,106 @@ fn importing(name: &str) -> Vec<u8> {
     // One type, an instance type without declarations; one import, an instance of it.
     let types = section(7, &[1, 0x42, 0]);
     let import = [&[1, 0x00, name.len() as u8], name.as_bytes(), &[0x05, 0]].concat();
-    [
-        b"\0asm\x0d\0\x01\0".as_slice(),
-        &types,
-        &section(10, &import),
-    ]
-    .concat()
+    [b"\0asm\x0d\0\x01\0".as_slice(), &types, &section(10, &import)].concat()
 }
 
 #[tokio::test]
 async fn refused_settings_are_told_in_the_filters_own_words() {
     let processor = processor("drop_below_severity", &json!({ "minimum": "LOUD" }));
-    let error = load(processor)
-        .await
-        .expect_err("there is no such severity");
-    assert!(
-        matches!(&error, LoadError::Settings(text) if text.contains("LOUD")),
-        "{error:?}"
-    );
+    let error = load(processor).await.expect_err("there is no such severity");
+    assert!(matches!(&error, LoadError::Settings(text) if text.contains("LOUD")), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_filter_may_fail_while_it_is_configured() {
-    let check = async |fault: &str, memory_limit: usize, expected: &str| {
-        let processor = Processor {
-            memory_limit,
-            ..processor("trap", &json!({ "fault": fault }))
-        };
-        let text = load_error(processor).await;
-        assert!(
-            text.contains("can't start") && text.contains(expected),
-            "{fault}: {text}"
-        );
+    let check = async |how: &str, memory_limit: usize, expected: &str| {
+        let processor = Processor { memory_limit, ..processor("trap", &json!({ "how": how, "at": "configure" })) };
+        let error = load(processor).await.expect_err(how);
+        let text = error.to_string();
+        assert!(matches!(error, LoadError::Start { .. }), "{how}: {text}");
+        assert!(text.contains("can't start") && text.contains(expected), "{how}: {text}");
     };
-    check(
-        "panic-in-configure",
-        16 << 20,
-        "the filter trapped: wasm `unreachable` instruction executed",
-    )
-    .await;
-    check(
-        "loop-in-configure",
-        16 << 20,
-        "the filter took longer than its deadline of 5s",
-    )
-    .await;
-    check(
-        "none",
-        1 << 16,
-        "over its limit of 0 MiB (`memory_limit_mib`)",
-    )
-    .await;
+    check("panic", 16 << 20, "the filter trapped: wasm `unreachable` instruction executed").await;
+    check("loop", 16 << 20, "the filter took longer than its deadline of 5s").await;
+    check("big_memory", 16 << 20, "over its limit of 16 MiB (`memory_limit_mib`)").await;
+    // Not even its initial memory fits.
+    check("slow", 1 << 20, "over its limit of 1 MiB (`memory_limit_mib`)").await;
 }
 
 #[tokio::test]
 async fn each_kind_of_failure_costs_the_instance_and_no_more() {
-    let check = async |fault: &str, kind: FailureKind, expected: &str| {
-        let deadline = if fault == "loop" {
-            Duration::from_millis(20)
-        } else {
-            Duration::from_secs(60)
-        };
-        let processor = Processor {
-            deadline,
-            ..processor("trap", &json!({ "fault": fault }))
-        };
-        let filter = load(processor).await.unwrap();
-        // Twice: the second call needs an instance in place of the one that the first spoilt.
-        let mut batch = batch(&[9, 17]);
+    let start = starter("trap").await;
+    let check = async |how: &str, kind: FailureKind, expected: &str| {
+        let deadline = if how == "loop" { Duration::from_millis(50) } else { Duration::from_secs(60) };
+        let settings = json!({ "how": how, "body": "row 1" });
+        let filter = start(Processor { deadline, ..processor("trap", &settings) }).await.unwrap();
+        // Twice: the second time finds the instance that took the place of the first.
         for _ in 0..2 {
+            let batch = batch(&[9, 17]);
             let before = records(&batch);
             let call = filter.process(batch).await;
-            let failure = call.result.expect_err(fault);
-            assert_eq!(failure.kind, kind, "{fault}: {failure}");
-            assert!(failure.message.contains(expected), "{fault}: {failure}");
-            assert_eq!(
-                records(&call.batch),
-                before,
-                "{fault}: the batch comes back as it was"
-            );
-            assert!(filter.idle().is_empty(), "{fault}: the instance is gone");
-            assert_eq!(
-                filter.permits.available_permits(),
-                2,
-                "{fault}: another may take its place"
-            );
-            batch = call.batch;
+            let failure = call.result.expect_err(how);
+            assert_eq!(failure.kind, kind, "{how}: {failure}");
+            assert!(failure.message.contains(expected), "{how}: {failure}");
+            assert_eq!(records(&call.batch), before, "{how}: the batch comes back as it was");
+            assert!(filter.idle().is_empty(), "{how}: the instance is gone");
+            assert_eq!(filter.permits.available_permits(), 2, "{how}: another may take its place");
+
+            filter.process(self::batch(&[9])).await.result.expect("a record that sets nothing off");
+            assert_eq!(filter.idle().len(), 1, "{how}: a sound instance is kept");
         }
     };
-    use FailureKind::{Deadline, Memory, Refused, Trap};
-    check(
-        "panic",
-        Trap,
-        "the filter trapped: wasm `unreachable` instruction executed",
-    )
-    .await;
-    check(
-        "unreachable",
-        Trap,
-        "the filter trapped: wasm `unreachable` instruction executed",
-    )
-    .await;
-    check(
-        "stack-overflow",
-        Trap,
-        "the filter trapped: call stack exhausted",
-    )
-    .await;
-    check(
-        "loop",
-        Deadline,
-        "the filter took longer than its deadline of 20ms",
-    )
-    .await;
-    check(
-        "memory",
-        Memory,
-        "over its limit of 16 MiB (`memory_limit_mib`)",
-    )
-    .await;
-    check("refuse", Refused, "the filter refused: ").await;
+    check("panic", FailureKind::Trap, "the filter trapped: wasm `unreachable` instruction executed").await;
+    check("unreachable", FailureKind::Trap, "the filter trapped: wasm `unreachable` instruction executed").await;
+    check("stack_overflow", FailureKind::Trap, "the filter trapped: call stack exhausted").await;
+    check("loop", FailureKind::Deadline, "the filter took longer than its deadline of 50ms").await;
+    check("grow_memory", FailureKind::Memory, "over its limit of 16 MiB (`memory_limit_mib`)").await;
+    check("big_memory", FailureKind::Memory, "over its limit of 16 MiB (`memory_limit_mib`)").await;
+    check("refuse", FailureKind::Refused, "the filter refused: ").await;
+}
+
+#[tokio::test]
+async fn limits_are_those_of_the_processor() {
+    let settings = json!({ "how": "big_memory", "mebibytes": 20 });
+    let roomy = Processor { memory_limit: 32 << 20, ..processor("trap", &settings) };
+    load(roomy).await.unwrap().process(batch(&[9])).await.result.expect("there is room for it");
+
+    let settings = json!({ "how": "slow", "milliseconds": 20 });
+    let patient = load(processor("trap", &settings)).await.unwrap();
+    let call = patient.process(batch(&[9])).await;
+    call.result.expect("there is time for it");
+    assert!(call.duration >= Duration::from_millis(20), "{:?}", call.duration);
+}
+
+#[tokio::test]
+async fn garbage_is_refused_and_leaves_no_trace() {
+    let start = starter("garbage").await;
+    let mut refused = String::new();
+    for answer in garbage().await {
+        let filter = start(processor("garbage", &json!({ "answer": answer }))).await.unwrap();
+        let batch = batch(&[9, 17, 1]);
+        let before = records(&batch);
+        let call = filter.process(batch).await;
+        match answer.as_str() {
+            "nothing" | "everything" | "same-verdict-twice" => {
+                call.result.expect(&answer);
+            }
+            _ => {
+                let Failure { kind, message } = call.result.expect_err(&answer);
+                refused += &format!("{answer}: {}: {message}\n", kind.as_str());
+                assert_eq!(records(&call.batch), before, "{answer}");
+            }
+        }
+    }
+    insta::assert_snapshot!(refused);
+}
+
+/// All answers that the guest knows: it names them when it is asked for another.
+async fn garbage() -> Vec<String> {
+    let error = load(processor("garbage", &json!({ "answer": "?" }))).await.expect_err("there is no such answer");
+    let text = error.to_string();
+    let (_, names) = text.split_once("is none of ").expect("the names");
+    names.split(", ").map(str::to_owned).collect()
 }
 
 /// One thread serves everybody here.
@@ -298,21 +220,10 @@ async fn each_kind_of_failure_costs_the_instance_and_no_more() {
 async fn an_endless_loop_does_not_stop_its_neighbours() {
     let engine = Engine::new(3).unwrap();
     let deadline = Duration::from_millis(200);
-    let stuck = Processor {
-        deadline,
-        ..processor("trap", &json!({ "fault": "loop" }))
-    };
-    let stuck = Filter::load(&engine, stuck).await.unwrap();
+    let stuck = Processor { deadline, ..processor("trap", &json!({ "how": "loop" })) };
+    let stuck = Filter::load(&engine, "wasm/stuck", &stuck).await.unwrap();
     let sound = processor("drop_below_severity", &json!({ "minimum": "INFO" }));
-    let sound = Filter::load(
-        &engine,
-        Processor {
-            max_instances: 1,
-            ..sound
-        },
-    )
-    .await
-    .unwrap();
+    let sound = Filter::load(&engine, "wasm/sound", &sound).await.unwrap();
 
     let stuck = tokio::spawn(async move { stuck.process(batch(&[9])).await });
     let mut calls = 0;
@@ -322,18 +233,12 @@ async fn an_endless_loop_does_not_stop_its_neighbours() {
         tokio::task::yield_now().await;
     }
     assert!(calls > 1, "the neighbour got its turns: {calls}");
-    assert_eq!(
-        stuck.await.unwrap().result.unwrap_err().kind,
-        FailureKind::Deadline
-    );
+    assert_eq!(stuck.await.unwrap().result.unwrap_err().kind, FailureKind::Deadline);
 }
 
 #[tokio::test]
 async fn a_cancelled_call_takes_its_instance_along() {
-    let processor = Processor {
-        max_instances: 1,
-        ..processor("trap", &json!({ "fault": "loop" }))
-    };
+    let processor = Processor { max_instances: NonZeroUsize::MIN, ..processor("trap", &json!({ "how": "loop" })) };
     let filter = load(processor).await.unwrap();
     for _ in 0..3 {
         // The first poll runs until the call yields for the first time.
@@ -350,30 +255,46 @@ async fn a_cancelled_call_takes_its_instance_along() {
 
 #[tokio::test]
 async fn calls_share_instances() {
-    let filter = load(processor(
-        "drop_below_severity",
-        &json!({ "minimum": "INFO" }),
-    ))
-    .await
-    .unwrap();
+    let filter = load(processor("drop_below_severity", &json!({ "minimum": "INFO" }))).await.unwrap();
     let calls = join_all((0..50).map(|_| filter.process(batch(&[9, 1])))).await;
-    assert!(
-        calls
-            .iter()
-            .all(|call| call.result.as_ref().unwrap().dropped.len() == 1)
-    );
+    assert!(calls.iter().all(|call| call.result.as_ref().unwrap().dropped.len() == 1));
     let instances = filter.idle().len();
     assert!((1..=2).contains(&instances), "{instances}");
+}
+
+#[tokio::test]
+async fn what_a_filter_says_is_logged_under_its_name() {
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let writer = Arc::clone(&written);
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || Tee(Arc::clone(&writer))).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let filter = load(processor("trap", &json!({ "how": "panic" }))).await.unwrap();
+    filter.process(batch(&[9])).await.result.expect_err("it panics");
+
+    let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+    let line: Value = serde_json::from_str(written.lines().next().expect("a line")).unwrap();
+    assert_eq!(line["level"], "ERROR", "{line}");
+    assert_eq!(line["fields"]["processor"], "wasm/test", "{line}");
+    let message = line["fields"]["message"].as_str().unwrap();
+    assert!(message.contains("the trap was set off"), "{line}");
+}
+
+struct Tee(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Tee {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[test]
 fn too_many_instances_are_refused_with_a_reason() {
     // More address space than processors have wires for.
-    let error = Engine::new(1 << 24)
-        .expect_err("no machine has that much")
-        .to_string();
-    assert!(
-        error.contains("16777216 filter instances") && error.contains("`max_instances`"),
-        "{error}"
-    );
+    let error = Engine::new(1 << 24).expect_err("no machine has that much").to_string();
+    assert!(error.contains("16777216 filter instances") && error.contains("`max_instances`"), "{error}");
 }
