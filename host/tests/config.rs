@@ -108,7 +108,7 @@ fn the_documented_example() {
     let filter = &config.processors["wasm/audit"];
     assert_eq!(filter.component.value, Path::new("/etc/sluicegate/filters/audit.wasm"));
     let settings = json!({ "tables": ["orders", "payments"], "route": "audit" });
-    assert_eq!(settings, filter.settings.value.clone().into());
+    assert_eq!(serde_json::Value::from(filter.settings.value.clone()), settings);
     assert_eq!(filter.deadline, Duration::from_millis(250));
     assert_eq!(filter.memory_limit, 128 << 20);
     assert_eq!(filter.on_failure, OnFailure::Pass);

@@ -41,12 +41,22 @@ impl Reader {
     /// `service.telemetry`.
     pub(super) fn telemetry(&mut self, service: &Fields<'_>) -> Option<Telemetry> {
         let telemetry = self.section(service, "telemetry", &TELEMETRY)?;
-        let logs = self.section(&telemetry, "logs", &TELEMETRY_LOGS)?;
+        let logs = self.telemetry_logs(&telemetry);
+        let metrics = self.telemetry_metrics(&telemetry);
+        let (level, encoding) = logs?;
+        Some(Telemetry { level, encoding, metrics: metrics? })
+    }
+
+    fn telemetry_logs(&mut self, telemetry: &Fields<'_>) -> Option<(Level, Encoding)> {
+        let logs = self.section(telemetry, "logs", &TELEMETRY_LOGS)?;
         let level = self.field(&logs, "level", Level::INFO, |r, node| r.choice(node, LEVEL));
         let encoding = self.field(&logs, "encoding", Encoding::Console, |r, node| r.choice(node, ENCODING));
-        let metrics = self.section(&telemetry, "metrics", &TELEMETRY_METRICS)?;
-        let page = self.field(&metrics, "endpoint", None, |r, node| r.listen(node).map(Some));
-        Some(Telemetry { level: level?, encoding: encoding?, metrics: page? })
+        Some((level?, encoding?))
+    }
+
+    fn telemetry_metrics(&mut self, telemetry: &Fields<'_>) -> Option<Option<Spanned<ListenEndpoint>>> {
+        let metrics = self.section(telemetry, "metrics", &TELEMETRY_METRICS)?;
+        self.field(&metrics, "endpoint", None, |r, node| r.listen(node).map(Some))
     }
 
     /// `extensions`, of which there is one.
