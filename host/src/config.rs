@@ -241,12 +241,10 @@ impl Config {
     pub fn load(path: &Path) -> Result<(Self, Diagnostics), Diagnostics> {
         let mut text = Vec::new();
         // One byte more tells a file that is too large, which may be without end.
-        File::open(path)
-            .and_then(|file| file.take(MAX_SIZE as u64 + 1).read_to_end(&mut text))
-            .map_err(|error| {
-                let message = format!("the configuration can't be read: {error}");
-                Diagnostic::file(path, message)
-            })?;
+        File::open(path).and_then(|file| file.take(MAX_SIZE as u64 + 1).read_to_end(&mut text)).map_err(|error| {
+            let message = format!("the configuration can't be read: {error}");
+            Diagnostic::file(path, message)
+        })?;
         Self::parse(text, path, &|name| std::env::var(name).ok())
     }
 
@@ -268,11 +266,7 @@ impl Config {
         if root.is_none() && !found.has_errors() {
             found.push(Diagnostic::file(path, "the configuration is empty"));
         }
-        let mut reader = Reader {
-            source,
-            folder,
-            found,
-        };
+        let mut reader = Reader { source, folder, found };
         let config = root.and_then(|root| reader.config(&root));
         reader.found.finish(config)
     }
@@ -292,21 +286,12 @@ impl Source {
             return Err(error.help("is this the right file?"));
         }
         match std::str::from_utf8(text) {
-            Ok(text) => Ok(Self {
-                path: path.to_owned(),
-                text: text.to_owned(),
-            }),
+            Ok(text) => Ok(Self { path: path.to_owned(), text: text.to_owned() }),
             Err(error) => {
                 let text = String::from_utf8_lossy(text).into_owned();
-                let source = Arc::new(Self {
-                    path: path.to_owned(),
-                    text,
-                });
+                let source = Arc::new(Self { path: path.to_owned(), text });
                 let start = error.valid_up_to();
-                let span = Span {
-                    start,
-                    end: start + char::REPLACEMENT_CHARACTER.len_utf8(),
-                };
+                let span = Span { start, end: start + char::REPLACEMENT_CHARACTER.len_utf8() };
                 let error = Diagnostic::error(&source, span, "this is not UTF-8");
                 Err(error.help("save the file as UTF-8"))
             }

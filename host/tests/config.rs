@@ -1,6 +1,6 @@
 //! The configuration from outside: every kind of mistake against its golden file, and what right ones mean.
 //!
-//! The golden files stand beside the configurations in `config/bad`. `INSTA_UPDATE=always cargo test --test config`
+//! The golden files stand in `config`, those of mistakes beside their configurations in `config/bad`. `INSTA_UPDATE=always cargo test --test config`
 //! writes them anew.
 
 use std::net::TcpListener;
@@ -29,31 +29,36 @@ fn parse(text: impl AsRef<[u8]>, path: &str) -> Result<(Config, Diagnostics), Di
     Config::parse(text, Path::new(path), &env)
 }
 
-/// A configuration with `fragment`s put into it must be right, and give no warning.
+/// Reads a configuration that must be right, and give no warning.
 fn good(text: &str) -> Config {
     let (config, warnings) = parse(text, "/etc/sluicegate/sluicegate.yaml").unwrap_or_else(|errors| panic!("{errors}"));
     assert!(warnings.is_empty(), "{warnings}");
     config
 }
 
-fn bad_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/bad")
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
+}
+
+/// Compares `shown` with the golden file `name` of `folder`.
+fn check_golden(folder: &Path, name: &str, shown: &Diagnostics) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(folder);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, shown));
 }
 
 #[test]
 fn every_mistake_is_told() {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path(bad_folder());
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    let _guard = settings.bind_to_scope();
+    let folder = folder().join("bad");
     let check = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name in UTF-8");
         let text = std::fs::read(path).expect("a file that can be read");
         let errors = parse(text, name).expect_err(name);
-        insta::assert_snapshot!(name.trim_end_matches(".yaml"), errors);
+        check_golden(&folder, name.trim_end_matches(".yaml"), &errors);
     };
-    let mut files: Vec<PathBuf> = std::fs::read_dir(bad_folder())
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .expect("the folder of bad configurations")
         .map(|entry| entry.expect("an entry").path())
         .collect();
@@ -61,7 +66,354 @@ fn every_mistake_is_told() {
     for file in files {
         match file.extension().and_then(|extension| extension.to_str()) {
             Some("yaml") => check(&file),
-            _ => assert!(file.with_extension("yaml").exists(), "{} is left over", file.display()),
+            Some("snap") => {
+                let yaml = file.with_extension("yaml");
+                assert!(yaml.exists(), "{} is left over", file.display());
+            }
+            _ => {}
         }
+    }
+}
+
+#[test]
+fn long_reports_are_cut() {
+    let components: String = (0..60).map(|at| format!("  nothing/{at}:\n")).collect();
+    let errors = parse(format!("exporters:\n{components}service:\n"), "long.yaml").expect_err("60 errors");
+    let shown = errors.to_string();
+    assert_eq!(shown.matches("error: unknown type").count(), 50);
+    assert!(shown.ends_with("long.yaml: 61 errors, of which the first 50 are shown"), "{shown}");
+}
+
+#[test]
+fn files_that_are_none() {
+    let check = |path: &Path, want: &str| {
+        let error = Config::load(path).expect_err(want).to_string();
+        assert!(error.contains(want) && error.contains(&path.display().to_string()), "{error}");
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    check(&folder.path().join("nothing.yaml"), "the configuration can't be read: No such file");
+    check(folder.path(), "the configuration can't be read: Is a directory");
+    let large = folder.path().join("large.yaml");
+    std::fs::write(&large, vec![b'#'; (1 << 20) + 1]).expect("a large file");
+    check(&large, "the configuration is larger than 1 MiB");
+}
+
+#[test]
+fn the_documented_example() {
+    let page = include_str!("../../docs/configuration.md");
+    let mut examples = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    let config = good(examples.next().expect("the whole example").0);
+
+    assert_eq!(config.receivers["otlp"].grpc.endpoint.to_string(), "127.0.0.1:4317");
+    let filter = &config.processors["wasm/audit"];
+    assert_eq!(filter.component.value, Path::new("/etc/sluicegate/filters/audit.wasm"));
+    let settings = json!({ "tables": ["orders", "payments"], "route": "audit" });
+    assert_eq!(serde_json::Value::from(filter.settings.value.clone()), settings);
+    assert_eq!(filter.deadline, Duration::from_millis(250));
+    assert_eq!(filter.memory_limit, 128 << 20);
+    assert_eq!(filter.on_failure, OnFailure::Pass);
+    assert_eq!(filter.max_instances.get(), 2);
+    let Exporter::OtlpGrpc(audit) = &config.exporters["otlp_grpc/audit"] else { panic!("{:?}", config.exporters) };
+    assert_eq!(audit.endpoint.to_string(), "http://audit-collector:4317/");
+    assert_eq!(audit.compression, Compression::Zstd);
+    assert_eq!(audit.timeout, Some(Duration::from_secs(2)));
+    assert_eq!(audit.headers["x-tenant"], "shop");
+    assert!(!format!("{audit:?}").contains("shop"), "headers may be secrets");
+    let Exporter::Debug(debug) = &config.exporters["debug"] else { panic!("{:?}", config.exporters) };
+    assert_eq!(debug.verbosity, Verbosity::Normal);
+    let logs = config.pipelines.logs.as_ref().expect("a pipeline for logs");
+    let names = |names: &[sluicegate::config::Spanned<String>]| -> Vec<String> {
+        names.iter().map(|name| name.value.clone()).collect()
+    };
+    assert_eq!(names(&logs.processors), ["wasm/drop-debug", "wasm/audit"]);
+    assert_eq!(names(&logs.exporters), ["otlp_grpc/main", "file/kept"]);
+    assert_eq!(names(&logs.routes["audit"].exporters), ["otlp_grpc/audit", "debug"]);
+    assert!(config.pipelines.traces.is_some() && config.pipelines.metrics.is_some());
+    assert_eq!(config.telemetry.encoding, Encoding::Json);
+    let page = config.telemetry.metrics.as_ref().expect("a page for metrics");
+    assert_eq!(page.to_string(), "127.0.0.1:8888");
+
+    let least = good(examples.next().expect("the least that works").0);
+    assert_eq!(least.exporters.len(), 1);
+    assert!(examples.next().is_none(), "every example is tested");
+}
+
+#[test]
+fn defaults() {
+    let config = good(
+        "receivers: { otlp: { protocols: { grpc: } } }
+processors: { wasm: { component: /filters/a.wasm } }
+exporters: { otlp_grpc: { endpoint: \"http://[::1]:4317/\" }, debug: }
+extensions: { health_check: }
+service:
+  extensions: [health_check]
+  pipelines: { logs: { receivers: [otlp], processors: [wasm], exporters: [otlp_grpc, debug] } }
+",
+    );
+    let grpc = &config.receivers["otlp"].grpc;
+    assert_eq!(grpc.endpoint.value, ListenEndpoint::loopback(4317));
+    assert_eq!(grpc.max_recv_msg_size, 64 << 20);
+    let filter = &config.processors["wasm"];
+    assert_eq!(filter.component.value, Path::new("/filters/a.wasm"));
+    assert!(filter.settings.is_empty());
+    assert_eq!(filter.deadline, Duration::from_millis(100));
+    assert_eq!(filter.memory_limit, 64 << 20);
+    assert_eq!(filter.on_failure, OnFailure::Reject);
+    assert_eq!(Some(filter.max_instances), std::thread::available_parallelism().ok());
+    let Exporter::OtlpGrpc(exporter) = &config.exporters["otlp_grpc"] else { panic!("{:?}", config.exporters) };
+    assert_eq!(exporter.endpoint.to_string(), "http://[::1]:4317/");
+    assert_eq!(exporter.compression, Compression::Gzip);
+    assert_eq!(exporter.timeout, Some(Duration::from_secs(5)));
+    assert!(exporter.headers.is_empty());
+    let Exporter::Debug(debug) = &config.exporters["debug"] else { panic!("{:?}", config.exporters) };
+    assert_eq!(debug.verbosity, Verbosity::Basic);
+    assert_eq!(config.telemetry.level, tracing::Level::INFO);
+    assert_eq!(config.telemetry.encoding, Encoding::Console);
+    assert_eq!(config.telemetry.metrics, None);
+    let health_check = config.health_check.expect("a health check");
+    assert_eq!(health_check.endpoint.value, ListenEndpoint::loopback(13133));
+}
+
+/// The settings that a filter gets which is configured with `text`.
+fn settings(text: &str) -> serde_json::Value {
+    let config = good(&format!(
+        "receivers: {{ otlp: {{ protocols: {{ grpc: }} }} }}
+processors:
+  wasm:
+    component: a.wasm
+    settings: {text}
+exporters: {{ debug: }}
+service: {{ pipelines: {{ logs: {{ receivers: [otlp], processors: [wasm], exporters: [debug] }} }} }}
+"
+    ));
+    config.processors["wasm"].settings.value.clone().into()
+}
+
+#[test]
+fn settings_are_json() {
+    let check = |text: &str, want: serde_json::Value| assert_eq!(settings(text), want, "{text}");
+    check("", json!({}));
+    check(
+        "{ int: -7, float: 1.50, bool: true, none: ~, empty: , list: [1, [a]], map: { 1: x } }",
+        json!({ "int": -7, "float": 1.5, "bool": true, "none": null, "empty": null, "list": [1, ["a"]], "map": { "1": "x" } }),
+    );
+    check(
+        r#"{ a: "7", b: 'true', c: yes, d: !!str 7, e: "\u00e4" }"#,
+        json!({ "a": "7", "b": "true", "c": "yes", "d": "7", "e": "ä" }),
+    );
+    check(
+        r#"{ a: "${env:PORT}", b: "x${env:HOST}y", c: "$$${PORT}", d: "^a$", "${env:HOST}": 1 }"#,
+        json!({ "a": "4317", "b": "xcollectory", "c": "$4317", "d": "^a$", "${env:HOST}": 1 }),
+    );
+    check(
+        "\n      a: ${env:NUMBER}\n      b: ${env:EMPTY}\n      c: ${env:NONE:-true}\n      d: |\n        ${env:HOST}\n",
+        json!({ "a": 123, "b": null, "c": true, "d": "collector\n" }),
+    );
+    check(
+        "{ base: &base { a: 1, b: 2 }, more: &more { c: 3, a: 4 }, one: { <<: *base, b: 5 }, two: { <<: [*base, *more] }, same: *base, \"<<\": 6 }",
+        json!({
+            "base": { "a": 1, "b": 2 }, "more": { "c": 3, "a": 4 }, "one": { "a": 1, "b": 5 },
+            "two": { "a": 1, "b": 2, "c": 3 }, "same": { "a": 1, "b": 2 }, "<<": 6
+        }),
+    );
+}
+
+#[test]
+fn the_environment_is_typed_where_it_is_used() {
+    let config = good(
+        "receivers:
+  otlp:
+    protocols:
+      grpc:
+        endpoint: ${env:ADDRESS:-127.0.0.1}:${env:PORT}
+        max_recv_msg_size_mib: ${env:NUMBER}
+exporters:
+  otlp:
+    endpoint: ${env:HOST}:${env:PORT}
+    tls: { insecure: true }
+    timeout: ${env:NONE:-0s}
+    headers: { X-Number: \"${env:NUMBER}\" }
+  file:
+    path: ${env:NUMBER}
+service: { pipelines: { logs: { receivers: [otlp], exporters: [otlp, file] } } }
+",
+    );
+    let grpc = &config.receivers["otlp"].grpc;
+    assert_eq!(grpc.endpoint.value, ListenEndpoint::loopback(4317));
+    assert_eq!(grpc.max_recv_msg_size, 123 << 20);
+    let (Exporter::OtlpGrpc(otlp), Exporter::File(file)) = (&config.exporters["otlp"], &config.exporters["file"])
+    else {
+        panic!("{:?}", config.exporters)
+    };
+    assert_eq!(otlp.endpoint.to_string(), "http://collector:4317/");
+    assert_eq!(otlp.timeout, None);
+    assert_eq!(otlp.headers["x-number"], "0123");
+    assert_eq!(file.path.value, Path::new("/etc/sluicegate/0123"));
+}
+
+#[test]
+fn endpoints_to_listen_on() {
+    let check = |text: &str, want: &str| {
+        let endpoint: ListenEndpoint = text.parse().expect(text);
+        assert_eq!(endpoint.to_string(), want);
+    };
+    check("127.0.0.1:4317", "127.0.0.1:4317");
+    check("localhost:0", "localhost:0");
+    check("otel-collector.my_space.svc.cluster.local.:65535", "otel-collector.my_space.svc.cluster.local.:65535");
+    check("[::1]:4317", "[::1]:4317");
+    check("[::]:0", "[::]:0");
+    check("0.0.0.0:4317", "0.0.0.0:4317");
+    check(":4317", "0.0.0.0:4317");
+    let listener = TcpListener::bind(ListenEndpoint::loopback(0)).expect("a free port");
+    assert_ne!(listener.local_addr().expect("its address").port(), 0);
+}
+
+#[test]
+fn what_nothing_uses_is_left_out_with_a_warning() {
+    let (config, warnings) = parse(
+        "receivers: { otlp: { protocols: { grpc: } }, otlp/other: { protocols: { grpc: } } }
+processors: { wasm/a: { component: a.wasm } }
+exporters: { debug: , file: { path: x } }
+extensions: { health_check: }
+service: { pipelines: { traces: { receivers: [otlp], exporters: [debug] } } }
+",
+        "unused.yaml",
+    )
+    .expect("a configuration");
+    check_golden(&folder(), "unused", &warnings);
+    assert_eq!(config.receivers.len() + config.processors.len() + config.exporters.len(), 2);
+    assert_eq!(config.health_check, None);
+}
+
+#[test]
+fn later_stages_report_in_the_same_form() {
+    let config = good(
+        "receivers: { otlp: { protocols: { grpc: } } }
+processors:
+  wasm/a:\r
+\t\x20
+    component: a.wasm\r
+    settings:\r
+      minimum: INF\r
+exporters: { debug: }
+service: { pipelines: { logs: { receivers: [otlp], processors: [wasm/a], exporters: [debug] } } }
+",
+    );
+    let filter = &config.processors["wasm/a"];
+    let mut errors = Diagnostics::from(
+        config.diagnostic(filter.component.span, "this is not WebAssembly").help("run `sluicegate filter build`"),
+    );
+    let error = config.diagnostic(filter.settings.span, "the filter refuses its settings");
+    errors.push(error.label("set here").note("unknown severity `INF`"));
+    let positions: Vec<_> = errors.iter().map(sluicegate::config::Diagnostic::position).collect();
+    assert_eq!(positions, [(5, 16), (6, 5)]);
+    check_golden(&folder(), "later", &errors);
+}
+
+/// Pieces that make up configurations, for texts that get past the parser's first complaint.
+const PIECES: &[&str] = &[
+    "receivers",
+    "processors",
+    "exporters",
+    "extensions",
+    "service",
+    "pipelines",
+    "telemetry",
+    "logs",
+    "traces",
+    "metrics",
+    "otlp",
+    "protocols",
+    "grpc",
+    "endpoint",
+    "wasm/a",
+    "component",
+    "settings",
+    "deadline",
+    "routes",
+    "health_check",
+    "headers",
+    "tls",
+    ": ",
+    ":\n",
+    "\n",
+    "\n  ",
+    "\n    ",
+    "\n- ",
+    " ",
+    "\t",
+    "{",
+    "}",
+    "[",
+    "]",
+    ", ",
+    "&a ",
+    "*a",
+    "<<: ",
+    "*a, ",
+    "!!str ",
+    "!x ",
+    "|\n",
+    ">\n",
+    "\"",
+    "'",
+    "#",
+    "---\n",
+    "...\n",
+    "? ",
+    "${env:PORT}",
+    "${env:NONE}",
+    "${",
+    "$$",
+    "127.0.0.1:4317",
+    "http://h:1",
+    "100ms",
+    "7",
+    "-1.5e3",
+    ".inf",
+    "~",
+    "true",
+    "ä",
+    "漢",
+    "\u{feff}",
+    "\r\n",
+    "\0",
+    "\u{2028}",
+];
+
+/// Whatever the text, reading it and showing what is wrong must come to an end.
+fn survives(text: &[u8]) {
+    match parse(text, "fuzz.yaml") {
+        Ok((_, warnings)) => drop(warnings.to_string()),
+        Err(errors) => assert!(!errors.to_string().is_empty()),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_are_a_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
+        survives(&text);
+    }
+
+    #[test]
+    fn no_text_is_a_panic(text in ".{0,200}") {
+        survives(text.as_bytes());
+    }
+
+    #[test]
+    fn no_pieces_are_a_panic(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..60)) {
+        survives(pieces.concat().as_bytes());
+    }
+
+    #[test]
+    fn no_slip_in_a_configuration_is_a_panic(at in any::<prop::sample::Index>(), piece in prop::sample::select(PIECES), cut in 0..9_usize) {
+        let page = include_str!("../../docs/configuration.md");
+        let example = page.split("```").find_map(|block| block.strip_prefix("yaml\n")).expect("an example");
+        let mut text = example.as_bytes().to_vec();
+        let at = at.index(text.len());
+        text.splice(at..(at + cut).min(text.len()), piece.bytes());
+        survives(&text);
     }
 }

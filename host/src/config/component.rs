@@ -41,23 +41,13 @@ impl Reader {
                 Ok(of) => read(self, of, name.span, node),
                 Err(error) => self.report(error),
             };
-            components.insert(
-                name.value.clone(),
-                Component {
-                    span: name.span,
-                    value,
-                },
-            );
+            components.insert(name.value.clone(), Component { span: name.span, value });
         }
         components
     }
 
     /// The type in a component's name, if the name is right.
-    fn component_type<'n>(
-        &self,
-        name: &'n Spanned<String>,
-        types: &Keys,
-    ) -> Result<&'n str, Diagnostic> {
+    fn component_type<'n>(&self, name: &'n Spanned<String>, types: &Keys) -> Result<&'n str, Diagnostic> {
         let (of, rest) = match name.value.split_once('/') {
             Some((of, rest)) => (of, Some(rest)),
             None => (name.value.as_str(), None),
@@ -69,20 +59,14 @@ impl Reader {
         if !types.known.contains(&of) {
             // The caret goes under the type, unless quotes stand before it.
             let quoted = !self.source.slice(name.span).starts_with(of);
-            let end = if quoted {
-                name.span.end
-            } else {
-                name.span.start + of.len()
-            };
+            let end = if quoted { name.span.end } else { name.span.start + of.len() };
             let span = Span { end, ..name.span };
             return Err(self.unknown(&Spanned::new(of.to_owned(), span), "type", types));
         }
         match rest {
             Some(rest) if !is_name(rest) => {
                 let error = self.error(name.span, format!("`{}` is no name", name.value));
-                let help = format!(
-                    "a name is `{of}` or `{of}/NAME`, NAME without spaces and without $+<=>^`|~"
-                );
+                let help = format!("a name is `{of}` or `{of}/NAME`, NAME without spaces and without $+<=>^`|~");
                 Err(error.help(help))
             }
             _ => Ok(of),
@@ -104,8 +88,7 @@ impl Reader {
             } else {
                 let message = format!("`{name}` is defined but not used");
                 let warning = Diagnostic::warning(&self.source, component.span, message);
-                self.found
-                    .push(warning.help(format!("name it in {by}, or remove it")));
+                self.found.push(warning.help(format!("name it in {by}, or remove it")));
             }
         }
         used

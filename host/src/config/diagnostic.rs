@@ -55,8 +55,8 @@ pub struct Diagnostic {
     notes: Vec<Note>,
 }
 
-/// Everything that is wrong, in the order of the text. Displays as the diagnostics with an empty line after each,
-/// then one line that counts the errors.
+/// Everything that is wrong. Displays as the diagnostics in the order of the text, with an empty line after each, then
+/// one line that counts the errors.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
@@ -79,10 +79,7 @@ impl Source {
     #[must_use]
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let (line, range) = self.line(offset);
-        let before = self
-            .text
-            .get(range.start..offset.min(range.end))
-            .unwrap_or_default();
+        let before = self.text.get(range.start..offset.min(range.end)).unwrap_or_default();
         (line, before.chars().count() + 1)
     }
 
@@ -140,10 +137,7 @@ impl Diagnostic {
     /// Something about the file itself.
     #[must_use]
     pub fn file(path: &Path, message: impl Into<String>) -> Self {
-        let source = Source {
-            path: path.to_owned(),
-            text: String::new(),
-        };
+        let source = Source { path: path.to_owned(), text: String::new() };
         Self::new(&Arc::new(source), Level::Error, None, message.into())
     }
 
@@ -202,14 +196,7 @@ impl Diagnostic {
     }
 
     fn new(source: &Arc<Source>, level: Level, span: Option<Span>, message: String) -> Self {
-        Self {
-            source: Arc::clone(source),
-            level,
-            span,
-            message,
-            label: None,
-            notes: Vec::new(),
-        }
+        Self { source: Arc::clone(source), level, span, message, label: None, notes: Vec::new() }
     }
 }
 
@@ -227,12 +214,8 @@ impl fmt::Display for Diagnostic {
                 let (number, line) = self.source.line(span.start);
                 let start = span.start.clamp(line.start, line.end) - line.start;
                 let end = span.end.clamp(line.start + start, line.end) - line.start;
-                let caret = AnnotationKind::Primary
-                    .span(start..end)
-                    .label(self.label.as_deref());
-                let snippet = Snippet::source(&self.source.text[line])
-                    .line_start(number)
-                    .path(path.as_ref());
+                let caret = AnnotationKind::Primary.span(start..end).label(self.label.as_deref());
+                let snippet = Snippet::source(&self.source.text[line]).line_start(number).path(path.as_ref());
                 group.element(snippet.annotation(caret))
             }
             None => group.element(Origin::path(path.as_ref())),
@@ -266,9 +249,7 @@ impl Diagnostics {
     /// Whether the configuration can't be used.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.0
-            .iter()
-            .any(|diagnostic| diagnostic.level == Level::Error)
+        self.0.iter().any(|diagnostic| diagnostic.level == Level::Error)
     }
 
     /// One after the other.
@@ -279,7 +260,6 @@ impl Diagnostics {
     /// `value` and the warnings if nothing worse is found, or else the errors alone: one mistake in a pipeline
     /// would make everything else look unused.
     pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<(T, Self), Self> {
-        self.0.sort_by_key(|diagnostic| diagnostic.span);
         match value {
             Some(value) if !self.has_errors() => Ok((value, self)),
             _ => {
@@ -322,17 +302,15 @@ impl<'a> IntoIterator for &'a Diagnostics {
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for diagnostic in self.0.iter().take(SHOWN) {
+        let mut sorted: Vec<&Diagnostic> = self.0.iter().collect();
+        sorted.sort_by_key(|diagnostic| diagnostic.span);
+        for diagnostic in sorted.into_iter().take(SHOWN) {
             write!(f, "{diagnostic}\n\n")?;
         }
         let Some(first) = self.0.first() else {
             return Ok(());
         };
-        let errors = self
-            .0
-            .iter()
-            .filter(|diagnostic| diagnostic.level == Level::Error)
-            .count();
+        let errors = self.0.iter().filter(|diagnostic| diagnostic.level == Level::Error).count();
         let path = first.source.path.display();
         match (errors, self.0.len() - errors) {
             (0, 1) => write!(f, "{path}: 1 warning"),
@@ -340,11 +318,7 @@ impl fmt::Display for Diagnostics {
             (1, _) => write!(f, "{path}: 1 error"),
             (errors, _) => write!(f, "{path}: {errors} errors"),
         }?;
-        if self.0.len() > SHOWN {
-            write!(f, ", of which the first {SHOWN} are shown")
-        } else {
-            Ok(())
-        }
+        if self.0.len() > SHOWN { write!(f, ", of which the first {SHOWN} are shown") } else { Ok(()) }
     }
 }
 

@@ -27,10 +27,7 @@ impl ListenEndpoint {
     /// `port`, for senders on the same machine only.
     #[must_use]
     pub fn loopback(port: u16) -> Self {
-        Self {
-            host: Ipv4Addr::LOCALHOST.to_string(),
-            port,
-        }
+        Self { host: Ipv4Addr::LOCALHOST.to_string(), port }
     }
 }
 
@@ -42,10 +39,7 @@ impl FromStr for ListenEndpoint {
         if text.contains("://") {
             return refuse("a scheme has no place here");
         }
-        let Some((host, port)) = text
-            .rsplit_once(':')
-            .filter(|_| !text.ends_with([':', ']']))
-        else {
+        let Some((host, port)) = text.rsplit_once(':').filter(|_| !text.ends_with([':', ']'])) else {
             return refuse("the port is missing");
         };
         // Rust takes a sign before a number; a port has none.
@@ -53,10 +47,7 @@ impl FromStr for ListenEndpoint {
         let Some(port) = port.parse().ok().filter(|_| digits) else {
             return refuse(&format!("`{port}` is no port from 0 to 65535"));
         };
-        let host = match host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-        {
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
             Some(address) => return refuse(&format!("`{address}` is no IPv6 address")),
             None if host.contains(':') => {
@@ -66,10 +57,7 @@ impl FromStr for ListenEndpoint {
             None if is_host(host) => host,
             None => return refuse(&format!("`{host}` is neither a host name nor an address")),
         };
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Self { host: host.to_owned(), port })
     }
 }
 
@@ -100,12 +88,8 @@ pub fn destination(text: &str, insecure: bool) -> Result<Uri, InvalidEndpoint> {
     if endpoint.port == 0 {
         return refuse("nothing listens on port 0");
     }
-    let uri = Uri::builder()
-        .scheme("http")
-        .authority(endpoint.to_string())
-        .path_and_query("/");
-    uri.build()
-        .map_err(|error| InvalidEndpoint(error.to_string()))
+    let uri = Uri::builder().scheme("http").authority(endpoint.to_string()).path_and_query("/");
+    uri.build().map_err(|error| InvalidEndpoint(error.to_string()))
 }
 
 /// Whether `host` is an IPv4 address or may be a name: labels of letters, digits, `-` and `_`. A name that ends in a
@@ -114,19 +98,11 @@ fn is_host(host: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     let labels = || host.strip_suffix('.').unwrap_or(host).split('.');
-    let number = labels()
-        .next_back()
-        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if number {
-        host.parse::<Ipv4Addr>().is_ok()
-    } else {
-        host.len() <= 253 && labels().all(label)
-    }
+    let number = labels().next_back().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if number { host.parse::<Ipv4Addr>().is_ok() } else { host.len() <= 253 && labels().all(label) }
 }
 
 impl fmt::Display for ListenEndpoint {

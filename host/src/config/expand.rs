@@ -34,18 +34,10 @@ pub(super) fn expand(
             let end = inner.find('}');
             // An unclosed reference reaches to the end of its line.
             let shown = end.or_else(|| inner.find('\n')).unwrap_or(inner.len());
-            let reference = format!(
-                "${{{}{}",
-                &inner[..shown],
-                if end.is_some() { "}" } else { "" }
-            );
+            let reference = format!("${{{}{}", &inner[..shown], if end.is_some() { "}" } else { "" });
             match resolve(end.map(|end| &inner[..end]), env) {
                 Ok(value) => expanded.push_str(&value),
-                Err((message, help)) => errors.push(ExpandError {
-                    reference,
-                    message,
-                    help,
-                }),
+                Err((message, help)) => errors.push(ExpandError { reference, message, help }),
             }
             rest = end.map_or("", |end| &inner[end + 1..]);
         } else {
@@ -63,23 +55,14 @@ pub(super) fn expand(
         Style::Plain if references == 0 => Style::Plain,
         _ => Style::Text,
     };
-    Ok(Scalar {
-        text: expanded,
-        style,
-    })
+    Ok(Scalar { text: expanded, style })
 }
 
 /// The value of what stands between the braces, or a message and what to do.
-fn resolve(
-    inner: Option<&str>,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, (String, String)> {
+fn resolve(inner: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> Result<String, (String, String)> {
     let literal = "write `$$` for a `$` that stands for itself";
     let Some(inner) = inner else {
-        return Err((
-            "a reference without its closing `}`".to_owned(),
-            literal.to_owned(),
-        ));
+        return Err(("a reference without its closing `}`".to_owned(), literal.to_owned()));
     };
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -93,27 +76,17 @@ fn resolve(
         }
         None => name,
     };
-    let valid = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    let valid = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && !name.is_empty()
         && !name.starts_with(|first: char| first.is_ascii_digit());
     if !valid {
         let message = format!("`{name}` is not the name of an environment variable");
-        return Err((
-            message,
-            format!("a name has letters, digits and `_`; {literal}"),
-        ));
+        return Err((message, format!("a name has letters, digits and `_`; {literal}")));
     }
-    env(name)
-        .or_else(|| default.map(str::to_owned))
-        .ok_or_else(|| {
-            let help = format!("set it, or give a default: `${{env:{name}:-default}}`");
-            (
-                format!("the environment variable `{name}` is not set"),
-                help,
-            )
-        })
+    env(name).or_else(|| default.map(str::to_owned)).ok_or_else(|| {
+        let help = format!("set it, or give a default: `${{env:{name}:-default}}`");
+        (format!("the environment variable `{name}` is not set"), help)
+    })
 }
 
 #[cfg(test)]
@@ -130,10 +103,7 @@ mod tests {
             _ => None,
         };
         let check = |text: &str, want: &str, style| {
-            let want = Scalar {
-                text: want.to_owned(),
-                style,
-            };
+            let want = Scalar { text: want.to_owned(), style };
             assert_eq!(expand(text, Style::Plain, &env), Ok(want), "{text}");
         };
         check("plain", "plain", Style::Plain);
@@ -160,10 +130,8 @@ mod tests {
     fn refusals() {
         let check = |text: &str, want: &[(&str, &str)]| {
             let errors = expand(text, Style::Plain, &|_| None).expect_err(text);
-            let errors: Vec<_> = errors
-                .iter()
-                .map(|error| (error.reference.as_str(), error.message.as_str()))
-                .collect();
+            let errors: Vec<_> =
+                errors.iter().map(|error| (error.reference.as_str(), error.message.as_str())).collect();
             assert_eq!(errors, want, "{text}");
         };
         check(
@@ -173,31 +141,10 @@ mod tests {
                 ("${TWO}", "the environment variable `TWO` is not set"),
             ],
         );
-        check(
-            "${env:A",
-            &[("${env:A", "a reference without its closing `}`")],
-        );
-        check(
-            "${file:/x}",
-            &[("${file:/x}", "values can't be taken from `file`")],
-        );
-        check(
-            "${}",
-            &[("${}", "`` is not the name of an environment variable")],
-        );
-        check(
-            "${env:1A}",
-            &[(
-                "${env:1A}",
-                "`1A` is not the name of an environment variable",
-            )],
-        );
-        check(
-            "${env:A_${env:B}}",
-            &[(
-                "${env:A_${env:B}",
-                "`A_${env:B` is not the name of an environment variable",
-            )],
-        );
+        check("${env:A", &[("${env:A", "a reference without its closing `}`")]);
+        check("${file:/x}", &[("${file:/x}", "values can't be taken from `file`")]);
+        check("${}", &[("${}", "`` is not the name of an environment variable")]);
+        check("${env:1A}", &[("${env:1A}", "`1A` is not the name of an environment variable")]);
+        check("${env:A_${env:B}}", &[("${env:A_${env:B}", "`A_${env:B` is not the name of an environment variable")]);
     }
 }

@@ -17,18 +17,11 @@ const TYPES: Keys = Keys {
     foreign: &[
         ("otlp_http", NO_HTTP.0, NO_HTTP.1),
         ("otlphttp", NO_HTTP.0, NO_HTTP.1),
-        (
-            "logging",
-            "the Collector's `logging` exporter is now called `debug`",
-            "write `debug`",
-        ),
+        ("logging", "the Collector's `logging` exporter is now called `debug`", "write `debug`"),
     ],
 };
 
-const NO_HTTP: (&str, &str) = (
-    "OTLP/HTTP is not supported yet",
-    "send with `otlp_grpc`, to the Collector's port 4317",
-);
+const NO_HTTP: (&str, &str) = ("OTLP/HTTP is not supported yet", "send with `otlp_grpc`, to the Collector's port 4317");
 
 const OTLP_GRPC: Keys = Keys {
     of: "an `otlp_grpc` exporter",
@@ -63,56 +56,30 @@ const TLS: Keys = Keys {
 };
 
 const fn no_tls(key: &'static str) -> Foreign {
-    (
-        key,
-        "TLS is not supported yet",
-        "write `tls: { insecure: true }`",
-    )
+    (key, "TLS is not supported yet", "write `tls: { insecure: true }`")
 }
 
-const FILE: Keys = Keys {
-    of: "a `file` exporter",
-    known: &["path"],
-    foreign: &[],
-};
-const DEBUG: Keys = Keys {
-    of: "a `debug` exporter",
-    known: &["verbosity"],
-    foreign: &[],
-};
+const FILE: Keys = Keys { of: "a `file` exporter", known: &["path"], foreign: &[] };
+const DEBUG: Keys = Keys { of: "a `debug` exporter", known: &["verbosity"], foreign: &[] };
 
 /// The Collector's, and below the ten seconds that senders wait: they hear of a slow destination.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The Collector's default is gzip, too.
-const COMPRESSION: &[(&str, Compression)] = &[
-    ("none", Compression::None),
-    ("gzip", Compression::Gzip),
-    ("zstd", Compression::Zstd),
-];
+const COMPRESSION: &[(&str, Compression)] =
+    &[("none", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)];
 
 /// The Collector's default is basic, too.
-const VERBOSITY: &[(&str, Verbosity)] = &[
-    ("basic", Verbosity::Basic),
-    ("normal", Verbosity::Normal),
-    ("detailed", Verbosity::Detailed),
-];
+const VERBOSITY: &[(&str, Verbosity)] =
+    &[("basic", Verbosity::Basic), ("normal", Verbosity::Normal), ("detailed", Verbosity::Detailed)];
 
 impl Reader {
     pub(super) fn exporters(&mut self, config: &Fields<'_>) -> Components<Exporter> {
-        let exporters =
-            self.components(
-                config,
-                "exporters",
-                &TYPES,
-                |reader, of, name, node| match of {
-                    "file" => reader.file_exporter(node, name).map(Exporter::File),
-                    "debug" => reader.debug_exporter(node, name).map(Exporter::Debug),
-                    _ => reader
-                        .otlp_grpc_exporter(node, name)
-                        .map(Exporter::OtlpGrpc),
-                },
-            );
+        let exporters = self.components(config, "exporters", &TYPES, |reader, of, name, node| match of {
+            "file" => reader.file_exporter(node, name).map(Exporter::File),
+            "debug" => reader.debug_exporter(node, name).map(Exporter::Debug),
+            _ => reader.otlp_grpc_exporter(node, name).map(Exporter::OtlpGrpc),
+        });
         self.same_file(&exporters);
         exporters
     }
@@ -122,18 +89,13 @@ impl Reader {
         let tls = self.section(&otlp, "tls", &TLS);
         // An error in `tls` is reported once; then it says nothing about the endpoint.
         let insecure = match &tls {
-            Some(tls) => self
-                .field(tls, "insecure", tls.refused, Self::boolean)
-                .unwrap_or(true),
+            Some(tls) => self.field(tls, "insecure", tls.refused, Self::boolean).unwrap_or(true),
             None => true,
         };
         let what = "where to send, such as `http://collector:4317`";
-        let endpoint = self.required(&otlp, "endpoint", what, |reader, node| {
-            reader.destination(node, insecure)
-        });
-        let compression = self.field(&otlp, "compression", Compression::Gzip, |reader, node| {
-            reader.choice(node, COMPRESSION)
-        });
+        let endpoint = self.required(&otlp, "endpoint", what, |reader, node| reader.destination(node, insecure));
+        let compression =
+            self.field(&otlp, "compression", Compression::Gzip, |reader, node| reader.choice(node, COMPRESSION));
         let timeout = self.field(&otlp, "timeout", TIMEOUT, Self::duration);
         let headers = self.headers(&otlp);
         Some(OtlpGrpcExporter {
@@ -153,12 +115,9 @@ impl Reader {
 
     fn debug_exporter(&mut self, node: &Node, name: Span) -> Option<DebugExporter> {
         let debug = self.fields(node, name, &DEBUG)?;
-        let verbosity = self.field(&debug, "verbosity", Verbosity::Basic, |reader, node| {
-            reader.choice(node, VERBOSITY)
-        });
-        Some(DebugExporter {
-            verbosity: verbosity?,
-        })
+        let verbosity =
+            self.field(&debug, "verbosity", Verbosity::Basic, |reader, node| reader.choice(node, VERBOSITY));
+        Some(DebugExporter { verbosity: verbosity? })
     }
 
     /// Where to send.
@@ -208,10 +167,7 @@ impl Reader {
             return Err(error.note("gRPC takes a name that ends in `-bin` for a binary one"));
         }
         let mut text = HeaderValue::from_str(self.string(value)?).map_err(|_| {
-            self.error(
-                value.span,
-                "a header's value may have only visible ASCII characters and spaces",
-            )
+            self.error(value.span, "a header's value may have only visible ASCII characters and spaces")
         })?;
         text.set_sensitive(true);
         Ok((name, text))
@@ -228,8 +184,7 @@ impl Reader {
             if let Some((other, _)) = other {
                 let message = format!("`{other}` writes this file already");
                 let error: Diagnostic = self.error(file.path.span, message);
-                self.found
-                    .push(error.help(format!("use `{other}` in both places")));
+                self.found.push(error.help(format!("use `{other}` in both places")));
             }
             files.push((name, &file.path));
         }

@@ -62,9 +62,8 @@ impl Node {
 
     /// How much a copy of this takes, in bytes of text and one more a value, and how deep it is.
     pub(super) fn size(&self) -> (usize, usize) {
-        let sum = |(weight, depth): (usize, usize), (more, below): (usize, usize)| {
-            (weight + more, depth.max(below + 1))
-        };
+        let sum =
+            |(weight, depth): (usize, usize), (more, below): (usize, usize)| (weight + more, depth.max(below + 1));
         match &self.value {
             Value::Scalar(scalar) => (1 + scalar.text.len(), 0),
             Value::List(list) => list.iter().map(Self::size).fold((1, 1), sum),

@@ -11,42 +11,19 @@ use super::{Exporter, LogsPipeline, Pipeline, Pipelines, Processor, Receiver, Ro
 const PIPELINES: Keys = Keys {
     of: "`pipelines`",
     known: &["logs", "traces", "metrics"],
-    foreign: &[(
-        "profiles",
-        "profiles are not supported yet",
-        "remove this pipeline",
-    )],
+    foreign: &[("profiles", "profiles are not supported yet", "remove this pipeline")],
 };
 
-const LOGS: Keys = Keys {
-    of: "the `logs` pipeline",
-    known: &["receivers", "processors", "exporters", "routes"],
-    foreign: &[],
-};
+const LOGS: Keys =
+    Keys { of: "the `logs` pipeline", known: &["receivers", "processors", "exporters", "routes"], foreign: &[] };
 
-const TRACES: Keys = Keys {
-    of: "the `traces` pipeline",
-    known: &["receivers", "exporters"],
-    foreign: UNTOUCHED,
-};
+const TRACES: Keys = Keys { of: "the `traces` pipeline", known: &["receivers", "exporters"], foreign: UNTOUCHED };
 
-const METRICS: Keys = Keys {
-    of: "the `metrics` pipeline",
-    known: &["receivers", "exporters"],
-    foreign: UNTOUCHED,
-};
+const METRICS: Keys = Keys { of: "the `metrics` pipeline", known: &["receivers", "exporters"], foreign: UNTOUCHED };
 
 const UNTOUCHED: &[Foreign] = &[
-    (
-        "processors",
-        "filters run on log records only",
-        "remove `processors`",
-    ),
-    (
-        "routes",
-        "only log records can be routed",
-        "remove `routes`",
-    ),
+    ("processors", "filters run on log records only", "remove `processors`"),
+    ("routes", "only log records can be routed", "remove `routes`"),
 ];
 
 /// What pipelines refer to.
@@ -59,11 +36,7 @@ pub(super) struct Defined<'a> {
 impl Reader {
     /// `service.pipelines`. There is at least one.
     pub(super) fn pipelines(&mut self, service: &Fields<'_>, defined: &Defined<'_>) -> Pipelines {
-        let mut pipelines = Pipelines {
-            logs: None,
-            traces: None,
-            metrics: None,
-        };
+        let mut pipelines = Pipelines { logs: None, traces: None, metrics: None };
         let span = service.span("pipelines");
         let entries = match service.get("pipelines") {
             Some(node) => self.entries(node),
@@ -86,10 +59,7 @@ impl Reader {
                     let signal = other.split_once('/').map(|(signal, _)| signal);
                     let error = match signal.filter(|signal| PIPELINES.known.contains(signal)) {
                         Some(signal) => self
-                            .error(
-                                name.span,
-                                "a second pipeline for a signal is not supported yet",
-                            )
+                            .error(name.span, "a second pipeline for a signal is not supported yet")
                             .help(format!("a signal has one pipeline, named `{signal}`")),
                         None => self.unknown(name, "pipeline", &PIPELINES),
                     };
@@ -109,19 +79,10 @@ impl Reader {
         };
         let exporters = self.exporter_names(logs.get("exporters"), logs.span("exporters"), defined);
         let routes = self.routes(&logs, defined);
-        Some(LogsPipeline {
-            receivers: receivers?,
-            processors: processors?,
-            exporters: exporters?,
-            routes: routes?,
-        })
+        Some(LogsPipeline { receivers: receivers?, processors: processors?, exporters: exporters?, routes: routes? })
     }
 
-    fn routes(
-        &mut self,
-        logs: &Fields<'_>,
-        defined: &Defined<'_>,
-    ) -> Option<BTreeMap<String, Route>> {
+    fn routes(&mut self, logs: &Fields<'_>, defined: &Defined<'_>) -> Option<BTreeMap<String, Route>> {
         let mut routes = BTreeMap::new();
         let Some(node) = logs.get("routes") else {
             return Some(routes);
@@ -129,48 +90,28 @@ impl Reader {
         for (name, node) in self.entries(node)? {
             if !is_name(name) {
                 let error = self.error(name.span, format!("`{}` is no name", name.value));
-                self.found
-                    .push(error.help("a route's name has no spaces and none of $+<=>^`|~"));
+                self.found.push(error.help("a route's name has no spaces and none of $+<=>^`|~"));
             }
             let node = Some(node).filter(|node| !node.is_null());
             if let Some(exporters) = self.exporter_names(node, name.span, defined) {
-                let route = Route {
-                    span: name.span,
-                    exporters,
-                };
+                let route = Route { span: name.span, exporters };
                 routes.insert(name.value.clone(), route);
             }
         }
         Some(routes)
     }
 
-    fn pipeline(
-        &mut self,
-        node: &Node,
-        name: Span,
-        keys: &Keys,
-        defined: &Defined<'_>,
-    ) -> Option<Pipeline> {
+    fn pipeline(&mut self, node: &Node, name: Span, keys: &Keys, defined: &Defined<'_>) -> Option<Pipeline> {
         let pipeline = self.fields(node, name, keys)?;
         let receivers = self.receiver_names(&pipeline, defined);
         let (node, span) = (pipeline.get("exporters"), pipeline.span("exporters"));
         let exporters = self.exporter_names(node, span, defined);
-        Some(Pipeline {
-            receivers: receivers?,
-            exporters: exporters?,
-        })
+        Some(Pipeline { receivers: receivers?, exporters: exporters? })
     }
 
     /// The receivers of a pipeline. There is at least one.
-    fn receiver_names(
-        &mut self,
-        pipeline: &Fields<'_>,
-        defined: &Defined<'_>,
-    ) -> Option<Vec<Spanned<String>>> {
-        if let Some(node) = pipeline
-            .get("receivers")
-            .filter(|node| !node.is_empty_list())
-        {
+    fn receiver_names(&mut self, pipeline: &Fields<'_>, defined: &Defined<'_>) -> Option<Vec<Spanned<String>>> {
+        if let Some(node) = pipeline.get("receivers").filter(|node| !node.is_empty_list()) {
             return self.names(node, "receivers", defined.receivers);
         }
         let error = self.error(pipeline.span("receivers"), "this pipeline has no receiver");
@@ -188,10 +129,7 @@ impl Reader {
         if let Some(node) = node.filter(|node| !node.is_empty_list()) {
             return self.names(node, "exporters", defined.exporters);
         }
-        let error = self.error(
-            span,
-            "there is no exporter, so what comes here would be lost",
-        );
+        let error = self.error(span, "there is no exporter, so what comes here would be lost");
         self.report(error.help("name one: `[otlp_grpc/NAME]`"))
     }
 }

@@ -16,16 +16,8 @@ const TYPES: Keys = Keys {
     of: "`processors`",
     known: &["wasm"],
     foreign: &[
-        (
-            "batch",
-            "Sluicegate doesn't batch: a request stays one request",
-            BEHIND,
-        ),
-        (
-            "memory_limiter",
-            "Sluicegate has no `memory_limiter`",
-            "limit each filter: `memory_limit_mib`",
-        ),
+        ("batch", "Sluicegate doesn't batch: a request stays one request", BEHIND),
+        ("memory_limiter", "Sluicegate has no `memory_limiter`", "limit each filter: `memory_limit_mib`"),
     ],
 };
 
@@ -34,14 +26,7 @@ const BEHIND: &str = "leave it to the Collector behind Sluicegate";
 
 const WASM: Keys = Keys {
     of: "a `wasm` processor",
-    known: &[
-        "component",
-        "settings",
-        "deadline",
-        "memory_limit_mib",
-        "on_failure",
-        "max_instances",
-    ],
+    known: &["component", "settings", "deadline", "memory_limit_mib", "on_failure", "max_instances"],
     foreign: &[],
 };
 
@@ -63,14 +48,11 @@ const LARGEST_MEMORY_MIB: u32 = 4096;
 /// Every instance has its own memory reserved, so the number is bounded by the address space.
 const MOST_INSTANCES: u32 = 1000;
 
-const ON_FAILURE: &[(&str, OnFailure)] =
-    &[("reject", OnFailure::Reject), ("pass", OnFailure::Pass)];
+const ON_FAILURE: &[(&str, OnFailure)] = &[("reject", OnFailure::Reject), ("pass", OnFailure::Pass)];
 
 impl Reader {
     pub(super) fn processors(&mut self, config: &Fields<'_>) -> Components<Processor> {
-        self.components(config, "processors", &TYPES, |reader, _, name, node| {
-            reader.wasm_processor(node, name)
-        })
+        self.components(config, "processors", &TYPES, |reader, _, name, node| reader.wasm_processor(node, name))
     }
 
     fn wasm_processor(&mut self, node: &Node, name: Span) -> Option<Processor> {
@@ -80,14 +62,12 @@ impl Reader {
         let settings = self.settings(&wasm);
         let deadline = self.field(&wasm, "deadline", DEADLINE, Self::deadline);
         let why = "a filter's memory ends at 4 GiB";
-        let memory = self.field(&wasm, "memory_limit_mib", MEMORY_LIMIT_MIB, |r, node| {
-            r.integer(node, 1..=LARGEST_MEMORY_MIB, why)
-        });
+        let memory = self
+            .field(&wasm, "memory_limit_mib", MEMORY_LIMIT_MIB, |r, node| r.integer(node, 1..=LARGEST_MEMORY_MIB, why));
         let on_failure = self.field(&wasm, "on_failure", OnFailure::Reject, Self::on_failure);
         let why = "every instance reserves memory of its own";
-        let instances = self.field(&wasm, "max_instances", None, |r, node| {
-            r.integer(node, 1..=MOST_INSTANCES, why).map(Some)
-        });
+        let instances =
+            self.field(&wasm, "max_instances", None, |r, node| r.integer(node, 1..=MOST_INSTANCES, why).map(Some));
         Some(Processor {
             component: component?,
             settings: settings?,
@@ -113,9 +93,7 @@ impl Reader {
         let text = self.string(node)?;
         if text == "drop" || text.starts_with("route:") {
             let message = format!("`{text}` is not supported yet");
-            return Err(self
-                .error(node.span, message)
-                .help("allowed are `reject`, `pass`"));
+            return Err(self.error(node.span, message).help("allowed are `reject`, `pass`"));
         }
         self.choice(node, ON_FAILURE)
     }
@@ -158,11 +136,7 @@ impl Reader {
                 let message = "a filter gets its settings as JSON, which has finite numbers only";
                 let quoted = scalar.style == Style::Plain;
                 let error = self.error(node.span, message);
-                errors.push(if quoted {
-                    error.help("put it in quotes for a string")
-                } else {
-                    error
-                });
+                errors.push(if quoted { error.help("put it in quotes for a string") } else { error });
                 Json::Null
             }
         }
@@ -172,7 +146,5 @@ impl Reader {
 /// As many instances as can run at once, if nothing else is configured: more would only wait for a core.
 fn max_instances(configured: Option<u32>) -> NonZeroUsize {
     let configured = configured.and_then(|number| NonZeroUsize::new(number as usize));
-    configured
-        .or_else(|| std::thread::available_parallelism().ok())
-        .unwrap_or(NonZeroUsize::MIN)
+    configured.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
 }

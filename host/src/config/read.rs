@@ -68,12 +68,7 @@ impl<'n> Fields<'n> {
 /// Maps and lists, and what becomes of errors.
 impl Reader {
     /// The fields of the map `node`, which is named at `span`. Nothing at all is a map without keys.
-    pub(super) fn fields<'n>(
-        &mut self,
-        node: &'n Node,
-        span: Span,
-        keys: &Keys,
-    ) -> Option<Fields<'n>> {
+    pub(super) fn fields<'n>(&mut self, node: &'n Node, span: Span, keys: &Keys) -> Option<Fields<'n>> {
         let mut entries = self.entries(node)?;
         let written = entries.len();
         entries.retain(|(key, _)| {
@@ -84,41 +79,22 @@ impl Reader {
             }
             known
         });
-        Some(Fields {
-            span,
-            refused: entries.len() < written,
-            entries,
-        })
+        Some(Fields { span, refused: entries.len() < written, entries })
     }
 
     /// The fields of the map at `key` of `parent`, which may be left out.
-    pub(super) fn section<'n>(
-        &mut self,
-        parent: &Fields<'n>,
-        key: &str,
-        keys: &Keys,
-    ) -> Option<Fields<'n>> {
+    pub(super) fn section<'n>(&mut self, parent: &Fields<'n>, key: &str, keys: &Keys) -> Option<Fields<'n>> {
         let span = parent.span(key);
         match parent.get(key) {
             Some(node) => self.fields(node, span, keys),
-            None => Some(Fields {
-                span,
-                refused: false,
-                entries: Vec::new(),
-            }),
+            None => Some(Fields { span, refused: false, entries: Vec::new() }),
         }
     }
 
     /// The keys and values of the map `node`. Nothing at all is a map without keys.
-    pub(super) fn entries<'n>(
-        &mut self,
-        node: &'n Node,
-    ) -> Option<Vec<(&'n Spanned<String>, &'n Node)>> {
+    pub(super) fn entries<'n>(&mut self, node: &'n Node) -> Option<Vec<(&'n Spanned<String>, &'n Node)>> {
         self.value(node, |reader, node| match &node.value {
-            Value::Map(entries) => Ok(entries
-                .iter()
-                .map(|entry| (&entry.key, &entry.value))
-                .collect()),
+            Value::Map(entries) => Ok(entries.iter().map(|entry| (&entry.key, &entry.value)).collect()),
             _ if node.is_null() => Ok(Vec::new()),
             _ => Err(reader.mismatch(node, "a map")),
         })
@@ -154,11 +130,7 @@ impl Reader {
     }
 
     /// What `read` makes of `node`.
-    pub(super) fn value<'n, T>(
-        &mut self,
-        node: &'n Node,
-        read: impl FnOnce(&Self, &'n Node) -> Read<T>,
-    ) -> Option<T> {
+    pub(super) fn value<'n, T>(&mut self, node: &'n Node, read: impl FnOnce(&Self, &'n Node) -> Read<T>) -> Option<T> {
         match read(self, node) {
             Ok(value) => Some(value),
             // What could not be expanded is reported already.
@@ -228,15 +200,10 @@ impl Reader {
             Some((scalar, Typed::Number(number))) => (scalar.text.trim(), number),
             _ => return Err(self.mismatch(node, &wanted)),
         };
-        let integer = number
-            .as_u64()
-            .and_then(|integer| u32::try_from(integer).ok());
+        let integer = number.as_u64().and_then(|integer| u32::try_from(integer).ok());
         integer
             .filter(|integer| range.contains(integer))
-            .ok_or_else(|| {
-                self.error(node.span, format!("expected {wanted}, found {text}"))
-                    .help(why)
-            })
+            .ok_or_else(|| self.error(node.span, format!("expected {wanted}, found {text}")).help(why))
     }
 
     /// A duration.
@@ -246,18 +213,13 @@ impl Reader {
             Some((scalar, Typed::String | Typed::Number(_))) => scalar.text.trim(),
             _ => return Err(self.mismatch(node, "a duration").help(help)),
         };
-        duration(text).map_err(|error| {
-            self.error(node.span, format!("`{text}` is no duration: {error}"))
-                .help(help)
-        })
+        duration(text).map_err(|error| self.error(node.span, format!("`{text}` is no duration: {error}")).help(help))
     }
 
     /// One of several words, in whatever case.
     pub(super) fn choice<T: Copy>(&self, node: &Node, choices: &[(&'static str, T)]) -> Read<T> {
         let text = self.string(node)?;
-        let choice = choices
-            .iter()
-            .find(|(word, _)| word.eq_ignore_ascii_case(text));
+        let choice = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
         choice.map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
             self.error(node.span, format!("`{text}` is not allowed here"))
@@ -299,12 +261,7 @@ impl Reader {
     }
 
     /// A name that is a key of `defined`, which is the section `section`.
-    fn name<'n, T>(
-        &self,
-        node: &'n Node,
-        section: &str,
-        defined: &BTreeMap<String, T>,
-    ) -> Read<&'n str> {
+    fn name<'n, T>(&self, node: &'n Node, section: &str, defined: &BTreeMap<String, T>) -> Read<&'n str> {
         let name = self.string(node)?;
         if defined.contains_key(name) {
             return Ok(name);
@@ -323,27 +280,18 @@ impl Reader {
         if let Some((_, message, help)) = keys.foreign.iter().find(|(key, ..)| *key == word.value) {
             return self.error(word.span, *message).help(*help);
         }
-        self.error(
-            word.span,
-            format!("unknown {noun} `{}` in {}", word.value, keys.of),
-        )
-        .suggest(nearest(word, keys.known))
-        .help(allowed(keys.known))
+        self.error(word.span, format!("unknown {noun} `{}` in {}", word.value, keys.of))
+            .suggest(nearest(word, keys.known))
+            .help(allowed(keys.known))
     }
 
     /// That `node` is something else than `wanted`.
     pub(super) fn mismatch(&self, node: &Node, wanted: &str) -> Diagnostic {
-        let error = self.error(
-            node.span,
-            format!("expected {wanted}, found {}", node.name()),
-        );
+        let error = self.error(node.span, format!("expected {wanted}, found {}", node.name()));
         let Some(scalar) = node.value.scalar() else {
             return error;
         };
-        let plain = Scalar {
-            style: Style::Plain,
-            ..scalar.clone()
-        };
+        let plain = Scalar { style: Style::Plain, ..scalar.clone() };
         let quoted = scalar.style == Style::Text && plain.typed() != Typed::String;
         if quoted && !scalar.text.is_empty() {
             return error.help("without quotes it is another type");
@@ -362,12 +310,7 @@ pub(super) fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
     // A third of the letters wrong, or three, is a slip; more is another word.
     let limit = (word.chars().count() / 3).clamp(1, 3);
     let word = word.to_lowercase();
-    let distances = words.iter().map(|other| {
-        (
-            strsim::damerau_levenshtein(&word, &other.to_lowercase()),
-            *other,
-        )
-    });
+    let distances = words.iter().map(|other| (strsim::damerau_levenshtein(&word, &other.to_lowercase()), *other));
     let near = distances.filter(|(distance, _)| *distance <= limit).min();
     near.map(|(_, other)| other)
 }

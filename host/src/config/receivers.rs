@@ -7,29 +7,13 @@ use super::node::Node;
 use super::read::{Fields, Foreign, Keys, Reader};
 use super::{GrpcListener, MIB, Receiver};
 
-const TYPES: Keys = Keys {
-    of: "`receivers`",
-    known: &["otlp"],
-    foreign: &[],
-};
-const OTLP: Keys = Keys {
-    of: "an `otlp` receiver",
-    known: &["protocols"],
-    foreign: &[],
-};
-const PROTOCOLS: Keys = Keys {
-    of: "`protocols`",
-    known: &["grpc"],
-    foreign: &[HTTP],
-};
+const TYPES: Keys = Keys { of: "`receivers`", known: &["otlp"], foreign: &[] };
+const OTLP: Keys = Keys { of: "an `otlp` receiver", known: &["protocols"], foreign: &[] };
+const PROTOCOLS: Keys = Keys { of: "`protocols`", known: &["grpc"], foreign: &[HTTP] };
 const GRPC: Keys = Keys {
     of: "`grpc`",
     known: &["endpoint", "max_recv_msg_size_mib"],
-    foreign: &[(
-        "tls",
-        "TLS is not supported yet",
-        "remove `tls`, and listen on loopback",
-    )],
+    foreign: &[("tls", "TLS is not supported yet", "remove `tls`, and listen on loopback")],
 };
 
 const HTTP: Foreign = (
@@ -50,9 +34,7 @@ const LARGEST_MSG_MIB: u32 = 2047;
 
 impl Reader {
     pub(super) fn receivers(&mut self, config: &Fields<'_>) -> Components<Receiver> {
-        self.components(config, "receivers", &TYPES, |reader, _, name, node| {
-            reader.otlp_receiver(node, name)
-        })
+        self.components(config, "receivers", &TYPES, |reader, _, name, node| reader.otlp_receiver(node, name))
     }
 
     fn otlp_receiver(&mut self, node: &Node, name: Span) -> Option<Receiver> {
@@ -70,17 +52,9 @@ impl Reader {
         let default = Spanned::new(ListenEndpoint::loopback(PORT), grpc.span);
         let endpoint = self.field(&grpc, "endpoint", default, Self::listen);
         let why = "protobuf messages end at 2 GiB";
-        let size = self.field(
-            &grpc,
-            "max_recv_msg_size_mib",
-            MAX_RECV_MSG_SIZE_MIB,
-            |r, node| r.integer(node, 1..=LARGEST_MSG_MIB, why),
-        );
-        Some(Receiver {
-            grpc: GrpcListener {
-                endpoint: endpoint?,
-                max_recv_msg_size: size? as usize * MIB,
-            },
-        })
+        let size = self.field(&grpc, "max_recv_msg_size_mib", MAX_RECV_MSG_SIZE_MIB, |r, node| {
+            r.integer(node, 1..=LARGEST_MSG_MIB, why)
+        });
+        Some(Receiver { grpc: GrpcListener { endpoint: endpoint?, max_recv_msg_size: size? as usize * MIB } })
     }
 }

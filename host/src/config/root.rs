@@ -11,13 +11,7 @@ use super::read::{Keys, Reader};
 
 const KEYS: Keys = Keys {
     of: "the configuration",
-    known: &[
-        "receivers",
-        "processors",
-        "exporters",
-        "extensions",
-        "service",
-    ],
+    known: &["receivers", "processors", "exporters", "extensions", "service"],
     foreign: &[(
         "connectors",
         "Sluicegate has no connectors",
@@ -25,11 +19,7 @@ const KEYS: Keys = Keys {
     )],
 };
 
-const SERVICE: Keys = Keys {
-    of: "`service`",
-    known: &["extensions", "pipelines", "telemetry"],
-    foreign: &[],
-};
+const SERVICE: Keys = Keys { of: "`service`", known: &["extensions", "pipelines", "telemetry"], foreign: &[] };
 
 impl Reader {
     /// The whole configuration. What is wrong with it is in `found`.
@@ -44,11 +34,7 @@ impl Reader {
             return self.report(error.help("`service` is what says which components are used"));
         }
         let service = self.section(&config, "service", &SERVICE)?;
-        let defined = Defined {
-            receivers: &receivers,
-            processors: &processors,
-            exporters: &exporters,
-        };
+        let defined = Defined { receivers: &receivers, processors: &processors, exporters: &exporters };
         let pipelines = self.pipelines(&service, &defined);
         let telemetry = self.telemetry(&service);
         let extension_names = self.extension_names(&service, &extensions);
@@ -69,19 +55,14 @@ impl Reader {
 
     /// Refuses two listeners on one port, as far as their texts show it.
     fn same_endpoint(&mut self, config: &Config) {
-        let grpc = config
-            .receivers
-            .values()
-            .map(|receiver| &receiver.grpc.endpoint);
+        let grpc = config.receivers.values().map(|receiver| &receiver.grpc.endpoint);
         let health_check = config.health_check.iter().map(|check| &check.endpoint);
         let others = config.telemetry.metrics.iter().chain(health_check);
         let mut listeners: Vec<&Spanned<ListenEndpoint>> = grpc.chain(others).collect();
         listeners.retain(|listener| listener.port != 0);
         listeners.sort_by_key(|listener| listener.span);
         for (at, listener) in listeners.iter().enumerate() {
-            let first = listeners[..at]
-                .iter()
-                .find(|other| other.value == listener.value);
+            let first = listeners[..at].iter().find(|other| other.value == listener.value);
             if let Some(first) = first {
                 let message = format!("`{}` is listened on already", listener.value);
                 let error = self.error(listener.span, message).earlier(first.span);

@@ -153,11 +153,7 @@ pub fn duration(text: &str) -> Result<Duration, DurationError> {
         let fraction = &fraction[..fraction.len().min(13)];
         let scale = fraction.bytes().fold(1, |scale: u128, _| scale * 10);
         let number = |digits: &str| {
-            if digits.is_empty() {
-                Some(0)
-            } else {
-                digits.parse::<u64>().ok().map(u128::from)
-            }
+            if digits.is_empty() { Some(0) } else { digits.parse::<u64>().ok().map(u128::from) }
         };
         let whole = number(whole).ok_or(DurationError::TooLong)? * nanoseconds;
         let fraction = number(fraction).ok_or(DurationError::TooLong)? * nanoseconds / scale;
@@ -167,16 +163,12 @@ pub fn duration(text: &str) -> Result<Duration, DurationError> {
         }
         rest = after;
     }
-    u64::try_from(total)
-        .map(Duration::from_nanos)
-        .map_err(|_| DurationError::TooLong)
+    u64::try_from(total).map(Duration::from_nanos).map_err(|_| DurationError::TooLong)
 }
 
 /// The digits at the start, and what follows them.
 fn digits(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -215,15 +207,9 @@ mod tests {
     #[test]
     fn types() {
         let check = |text: &str, want: Typed| {
-            let scalar = Scalar {
-                text: text.to_owned(),
-                style: Style::Plain,
-            };
+            let scalar = Scalar { text: text.to_owned(), style: Style::Plain };
             assert_eq!(scalar.typed(), want, "{text}");
-            let scalar = Scalar {
-                style: Style::Text,
-                ..scalar
-            };
+            let scalar = Scalar { style: Style::Text, ..scalar };
             assert_eq!(scalar.typed(), Typed::String, "{text}");
         };
         let float = |float| Typed::Number(Number::from_f64(float).expect("finite"));
@@ -247,9 +233,7 @@ mod tests {
         for text in [".inf", "-.INF", ".nan", "1e999"] {
             check(text, Typed::NotFinite);
         }
-        for text in [
-            "yes", "on", "inf", "nan", "1_000", "0x", "0x+1", "1e", ".", "-", "1.2.3", "tRUE", "5s",
-        ] {
+        for text in ["yes", "on", "inf", "nan", "1_000", "0x", "0x+1", "1e", ".", "-", "1.2.3", "tRUE", "5s"] {
             check(text, Typed::String);
         }
     }

@@ -26,15 +26,7 @@ const MAX_COPIED: usize = 1 << 20;
 /// Reads the one document in `source`, and says in `found` what is wrong with it. Nothing is returned where the text
 /// is empty or ends in a syntax error.
 pub(super) fn read(source: &Arc<Source>, env: Env<'_>, found: &mut Diagnostics) -> Option<Node> {
-    let mut builder = Builder {
-        source,
-        env,
-        found,
-        stack: Vec::new(),
-        anchors: HashMap::new(),
-        copied: 0,
-        root: None,
-    };
+    let mut builder = Builder { source, env, found, stack: Vec::new(), anchors: HashMap::new(), copied: 0, root: None };
     let mut documents = 0;
     for event in Parser::new_from_str(&source.text) {
         let (event, at) = match event {
@@ -49,9 +41,7 @@ pub(super) fn read(source: &Arc<Source>, env: Env<'_>, found: &mut Diagnostics) 
             documents += 1;
             if documents > 1 {
                 let second = Diagnostic::error(source, span, "a second document in one file");
-                builder
-                    .found
-                    .push(second.help("a configuration is one document: remove the `---`"));
+                builder.found.push(second.help("a configuration is one document: remove the `---`"));
                 return None;
             }
         }
@@ -114,22 +104,9 @@ impl Builder<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let style = self.style(style, tag.as_deref(), at);
-                let scalar = Scalar {
-                    text: text.into_owned(),
-                    style,
-                };
-                let scalar = if self.at_key() {
-                    scalar
-                } else {
-                    self.expand(scalar, span)
-                };
-                self.add(
-                    Node {
-                        span,
-                        value: Value::Scalar(scalar),
-                    },
-                    anchor,
-                );
+                let scalar = Scalar { text: text.into_owned(), style };
+                let scalar = if self.at_key() { scalar } else { self.expand(scalar, span) };
+                self.add(Node { span, value: Value::Scalar(scalar) }, anchor);
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.tag(tag.as_deref(), at);
@@ -140,19 +117,12 @@ impl Builder<'_> {
                 self.open(Collection::Map(MapBuilder::default()), anchor, span)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let Open {
-                    start,
-                    anchor,
-                    value,
-                } = self.stack.pop()?;
+                let Open { start, anchor, value } = self.stack.pop()?;
                 let value = match value {
                     Collection::List(list) => Value::List(list),
                     Collection::Map(map) => Value::Map(self.merge(map)),
                 };
-                let span = Span {
-                    start: start.start,
-                    end: span.end.max(start.end),
-                };
+                let span = Span { start: start.start, end: span.end.max(start.end) };
                 self.add(Node { span, value }, anchor);
             }
             Event::Alias(anchor) => {
@@ -170,11 +140,7 @@ impl Builder<'_> {
             self.error(start, format!("nested more than {MAX_DEPTH} deep"));
             return None;
         }
-        self.stack.push(Open {
-            start,
-            anchor,
-            value,
-        });
+        self.stack.push(Open { start, anchor, value });
         Some(())
     }
 
@@ -215,24 +181,17 @@ impl Builder<'_> {
             Some(Key::Merge) => map.merged.push(node),
             Some(Key::Refused) => {}
             None => {
-                map.key = Some(
-                    key(self.source, node, &mut map.keys).unwrap_or_else(|error| {
-                        self.found.push(error);
-                        Key::Refused
-                    }),
-                );
+                map.key = Some(key(self.source, node, &mut map.keys).unwrap_or_else(|error| {
+                    self.found.push(error);
+                    Key::Refused
+                }));
             }
         }
     }
 
     /// The entries of a map, with what `<<` brings in: a map, or several of which the first ones win.
     fn merge(&mut self, map: MapBuilder) -> Vec<Entry> {
-        let MapBuilder {
-            mut entries,
-            mut keys,
-            merged,
-            ..
-        } = map;
+        let MapBuilder { mut entries, mut keys, merged, .. } = map;
         let sources = merged.into_iter().flat_map(|node| match node.value {
             Value::List(list) => list,
             _ => vec![node],
@@ -254,13 +213,7 @@ impl Builder<'_> {
 
     /// Whether the next node is a key.
     fn at_key(&self) -> bool {
-        matches!(
-            self.stack.last(),
-            Some(Open {
-                value: Collection::Map(MapBuilder { key: None, .. }),
-                ..
-            })
-        )
+        matches!(self.stack.last(), Some(Open { value: Collection::Map(MapBuilder { key: None, .. }), .. }))
     }
 
     /// Replaces the references to the environment in a value.
@@ -276,20 +229,14 @@ impl Builder<'_> {
                 Some(at) => {
                     let start = rest.start + at;
                     rest.start = start + error.reference.len();
-                    Span {
-                        start,
-                        end: rest.start,
-                    }
+                    Span { start, end: rest.start }
                 }
                 None => span,
             };
             let error = Diagnostic::error(self.source, within, error.message).help(error.help);
             self.found.push(error);
         }
-        Scalar {
-            style: Style::Unresolved,
-            ..scalar
-        }
+        Scalar { style: Style::Unresolved, ..scalar }
     }
 
     /// How a scalar came to its text. YAML's own tags say the same as quotes and their absence do.
@@ -307,10 +254,7 @@ impl Builder<'_> {
     fn tag(&mut self, tag: Option<&Tag>, at: Position) {
         let Some(tag) = tag else { return };
         let known = ["str", "int", "float", "bool", "null", "map", "seq"];
-        if !tag
-            .core_suffix()
-            .is_some_and(|suffix| known.contains(&suffix))
-        {
+        if !tag.core_suffix().is_some_and(|suffix| known.contains(&suffix)) {
             let at = at.tag_span().unwrap_or(at);
             let span = self.span(at.start, at.end);
             let message = format!("the tag `{}` has no meaning here", tag.original());
@@ -322,15 +266,10 @@ impl Builder<'_> {
         let span = self.span(marker, marker);
         let mut error = Diagnostic::error(self.source, span, format!("this is not YAML: {kind}"));
         if let Some(open) = self.stack.last().map(|open| open.start)
-            && let bracket @ ("{" | "[") = self.source.slice(Span {
-                end: open.start + 1,
-                ..open
-            })
+            && let bracket @ ("{" | "[") = self.source.slice(Span { end: open.start + 1, ..open })
         {
             let (line, column) = self.source.position(open.start);
-            error = error.note(format!(
-                "line {line}, column {column} has an open `{bracket}`"
-            ));
+            error = error.note(format!("line {line}, column {column} has an open `{bracket}`"));
         }
         let help = match kind {
             ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => {
@@ -351,27 +290,19 @@ impl Builder<'_> {
     }
 
     fn error(&mut self, span: Span, message: impl Into<String>) {
-        self.found
-            .push(Diagnostic::error(self.source, span, message));
+        self.found.push(Diagnostic::error(self.source, span, message));
     }
 
     /// The parser's positions in bytes.
     fn span(&self, start: Marker, end: Marker) -> Span {
         let length = self.source.text.len();
         let byte = |marker: Marker| marker.byte_offset().unwrap_or(length).min(length);
-        Span {
-            start: byte(start),
-            end: byte(end).max(byte(start)),
-        }
+        Span { start: byte(start), end: byte(end).max(byte(start)) }
     }
 }
 
 /// What a node in a key's place gives.
-fn key(
-    source: &Arc<Source>,
-    node: Node,
-    keys: &mut HashMap<String, Span>,
-) -> Result<Key, Diagnostic> {
+fn key(source: &Arc<Source>, node: Node, keys: &mut HashMap<String, Span>) -> Result<Key, Diagnostic> {
     let Value::Scalar(Scalar { text, style }) = node.value else {
         let message = "a key must be a name, not a map or a list";
         return Err(Diagnostic::error(source, node.span, message));
