@@ -41,6 +41,21 @@ pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Waits until `condition` holds, for what can only be asked and doesn't tell.
+///
+/// # Panics
+/// When [`PATIENCE`] ends first. `what` says what was waited for.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    /// Short beside what a process takes to do anything, long beside what asking costs.
+    const PAUSE: Duration = Duration::from_millis(20);
+    let holds = async {
+        while !condition().await {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    patiently(what, holds).await;
+}
+
 /// The repository's root.
 #[must_use]
 pub fn root() -> PathBuf {

@@ -18,6 +18,8 @@ pub struct Row {
     pub scope: InstrumentationScope,
     /// The record.
     pub record: LogRecord,
+    /// The schema URLs of its resource and its scope.
+    pub schema_urls: [String; 2],
 }
 
 /// A request of one resource and one scope that holds `records`.
@@ -69,6 +71,7 @@ pub fn rows(requests: &[ExportLogsServiceRequest]) -> Vec<Row> {
                 resource: resource.resource.clone().unwrap_or_default(),
                 scope: scope.scope.clone().unwrap_or_default(),
                 record: record.clone(),
+                schema_urls: [resource.schema_url.clone(), scope.schema_url.clone()],
             }));
         }
     }

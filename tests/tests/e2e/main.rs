@@ -1,1 +1,4 @@
-//! x
+//! Against a real Collector. `cargo xtask e2e` builds it.
+mod agent;
+mod collector;
+mod forwarding;
