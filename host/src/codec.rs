@@ -80,9 +80,7 @@ impl Decoder for Answer {
     type Error = Status;
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Response>, Status> {
-        Response::decode(src)
-            .map(Some)
-            .map_err(|e| Status::internal(format!("not an OTLP response: {e}")))
+        Response::decode(src).map(Some).map_err(|e| Status::internal(format!("not an OTLP response: {e}")))
     }
 }
 
@@ -91,7 +89,6 @@ impl Encoder for Answer {
     type Error = Status;
 
     fn encode(&mut self, item: Response, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        item.encode(dst)
-            .map_err(|e| Status::internal(e.to_string()))
+        item.encode(dst).map_err(|e| Status::internal(e.to_string()))
     }
 }

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use sluicegate::config::Diagnostics;
 
+mod filter;
+mod run;
 mod send;
+mod validate;
 
 /// A drop-in OTLP endpoint that runs WebAssembly filters over log records.
 #[derive(Debug, Parser)]
@@ -16,7 +19,10 @@ pub(crate) struct Sluicegate {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Run),
+    Validate(validate::Validate),
     Send(send::Send),
+    Filter(filter::Filter),
 }
 
 /// Why a command did not do what it was asked for.
@@ -29,14 +35,16 @@ enum Failure {
     Reported,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed while running, 2 a wrong configuration, file or argument";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed while running, 2 a wrong configuration, file or argument";
 
 impl Sluicegate {
     /// Runs the command and says on standard error what went wrong.
     pub(crate) fn execute(self) -> ExitCode {
         let result = match self.command {
+            Command::Run(run) => run.execute(),
+            Command::Validate(validate) => validate.execute(),
             Command::Send(send) => send.execute(),
+            Command::Filter(filter) => filter.execute(),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,

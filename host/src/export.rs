@@ -74,11 +74,7 @@ pub fn build(config: &Config) -> Result<BTreeMap<String, Exporter>, Diagnostics>
             Err(e) => problems.push(problem(config, name, &e)),
         }
     }
-    if problems.is_empty() {
-        Ok(exporters)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(exporters) } else { Err(problems) }
 }
 
 /// What `request` holds, in few words, such as `logs: 1 resource, 20 log records`.
@@ -100,11 +96,7 @@ pub fn open(config: &Config, exporters: &BTreeMap<String, Exporter>) -> Result<(
             problems.push(problem(config, name, &e));
         }
     }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 /// Only files can fail before the first request, and only for their paths.
@@ -127,10 +119,7 @@ impl Exporter {
             config::Exporter::File(config) => Kind::File(File::new(&config.path.value)?),
             config::Exporter::Debug(config) => Kind::Debug(Debug::new(config.verbosity)),
         };
-        Ok(Self {
-            name: name.into(),
-            kind,
-        })
+        Ok(Self { name: name.into(), kind })
     }
 
     /// The name in the configuration.
@@ -156,10 +145,7 @@ impl Exporter {
             Kind::File(file) => file.export(request).await,
             Kind::Debug(debug) => debug.export(request).await,
         };
-        answer.map_err(|cause| ExportError {
-            exporter: self.name.clone(),
-            cause,
-        })
+        answer.map_err(|cause| ExportError { exporter: self.name.clone(), cause })
     }
 }
 

@@ -55,20 +55,13 @@ pub fn signal(document: &Value) -> Option<Signal> {
     let document = document.as_object()?;
     let schema = Schema::get();
     Signal::ALL.into_iter().find(|&signal| {
-        schema
-            .request(signal)
-            .fields
-            .iter()
-            .any(|field| field.names().any(|name| document.contains_key(name)))
+        schema.request(signal).fields.iter().any(|field| field.names().any(|name| document.contains_key(name)))
     })
 }
 
 impl Error {
     fn new(reason: impl Into<String>) -> Self {
-        Self {
-            place: String::new(),
-            reason: reason.into(),
-        }
+        Self { place: String::new(), reason: reason.into() }
     }
 
     /// The same error, seen from one message further out.

@@ -12,9 +12,10 @@ use crate::{
 
 /// Sends requests one after another and reports on each with one line.
 #[derive(Debug)]
-pub struct Sender<W> {
+pub struct Sender<R, C> {
     exporter: Exporter,
-    report: W,
+    report: R,
+    complaints: C,
     refused: bool,
 }
 
@@ -39,19 +40,16 @@ pub enum SendError {
     Report(#[from] io::Error),
 }
 
-impl<W: Write> Sender<W> {
-    /// Sends to where `settings` says, and writes lines about it to `report`.
+impl<R: Write, C: Write> Sender<R, C> {
+    /// Sends to where `settings` says. Writes a line about each request to `report`, or to `complaints` where not all
+    /// of it was taken.
     ///
     /// # Panics
     /// Never: an exporter over the network opens nothing when it is made.
-    pub fn new(settings: OtlpGrpcExporter, report: W) -> Self {
+    pub fn new(settings: OtlpGrpcExporter, report: R, complaints: C) -> Self {
         let endpoint = settings.endpoint.value.to_string();
         let exporter = Exporter::new(&endpoint, &config::Exporter::OtlpGrpc(settings));
-        Self {
-            exporter: exporter.expect("nothing is opened"),
-            report,
-            refused: false,
-        }
+        Self { exporter: exporter.expect("nothing is opened"), report, complaints, refused: false }
     }
 
     /// Sends the documents in `text`, which was read from `file`: any number of export requests of any signal, each
@@ -69,33 +67,30 @@ impl<W: Write> Sender<W> {
             let rest = &text[documents.byte_offset()..];
             let start = text.len() - rest.trim_ascii_start().len();
             let line = 1 + text[..start].iter().filter(|&&byte| byte == b'\n').count();
-            let wrong = |reason: String| SendError::Document {
-                file: file.to_owned(),
-                line,
-                reason,
-            };
+            let wrong = |reason: String| SendError::Document { file: file.to_owned(), line, reason };
             let Some(document) = documents.next() else {
                 return Ok(());
             };
             let document = document.map_err(|e| wrong(e.to_string()))?;
             let signal = json::signal(&document).ok_or_else(|| {
-                wrong("no export request: its top key is none of resourceLogs, resourceSpans, resourceMetrics".to_owned())
+                wrong(
+                    "no export request: its top key is none of resourceLogs, resourceSpans, resourceMetrics".to_owned(),
+                )
             })?;
             let body = json::from_json(signal, &document).map_err(|e| wrong(e.to_string()))?;
-            let request = Request {
-                signal,
-                body,
-                deadline: None,
-            };
+            let request = Request { signal, body, deadline: None };
             let counts = export::summary(&request).map_err(|e| wrong(e.to_string()))?;
-            let answer = match self.exporter.export(request).await {
-                Ok(response) => self.answer(response),
-                Err(e) => {
-                    self.refused = true;
-                    format!("not taken: {}", e.cause)
-                }
+            let (all, answer) = match self.exporter.export(request).await {
+                Ok(response) => answer(response),
+                Err(e) => (false, format!("not taken: {}", e.cause)),
             };
-            writeln!(self.report, "{file}:{line}: {counts}: {answer}")?;
+            let line = format!("{file}:{line}: {counts}: {answer}");
+            if all {
+                writeln!(self.report, "{line}")?;
+            } else {
+                self.refused = true;
+                writeln!(self.complaints, "{line}")?;
+            }
         }
     }
 
@@ -103,26 +98,17 @@ impl<W: Write> Sender<W> {
     pub fn all_taken(&self) -> bool {
         !self.refused
     }
+}
 
-    fn answer(&mut self, response: Response) -> String {
-        match response.partial_success {
-            None => "taken".to_owned(),
-            Some(PartialSuccess {
-                rejected: 0,
-                error_message,
-            }) if error_message.is_empty() => "taken".to_owned(),
-            Some(PartialSuccess {
-                rejected: 0,
-                error_message,
-            }) => format!("taken, with a warning: {error_message}"),
-            Some(PartialSuccess {
-                rejected,
-                error_message,
-            }) => {
-                self.refused = true;
-                format!("taken but for {rejected}: {error_message}")
-            }
-        }
+/// Whether everything was taken, and how to say so.
+fn answer(response: Response) -> (bool, String) {
+    let Some(PartialSuccess { rejected, error_message }) = response.partial_success else {
+        return (true, "taken".to_owned());
+    };
+    match (rejected, &*error_message) {
+        (0, "") => (true, "taken".to_owned()),
+        (0, warning) => (true, format!("taken, with a warning: {warning}")),
+        (rejected, reason) => (false, format!("taken but for {rejected}: {reason}")),
     }
 }
 

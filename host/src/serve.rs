@@ -73,8 +73,7 @@ impl<H: Handler> Server<H> {
         let mut problems = Diagnostics::default();
         let mut receivers = Vec::new();
         for (name, receiver) in &config.receivers {
-            if let Some(listener) = bind(config, name, &receiver.grpc.endpoint, &mut problems).await
-            {
+            if let Some(listener) = bind(config, name, &receiver.grpc.endpoint, &mut problems).await {
                 receivers.push(Receiver {
                     name: name.clone(),
                     listener,
@@ -91,16 +90,7 @@ impl<H: Handler> Server<H> {
             Some(endpoint) => bind(config, "telemetry.metrics", endpoint, &mut problems).await,
             None => None,
         };
-        if problems.is_empty() {
-            Ok(Self {
-                receivers,
-                health_check,
-                metrics_page,
-                metrics,
-            })
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(Self { receivers, health_check, metrics_page, metrics }) } else { Err(problems) }
     }
 
     /// Who listens where, with the ports that the system gave: `grpc.RECEIVER`, `health_check`, `metrics`.
@@ -108,18 +98,11 @@ impl<H: Handler> Server<H> {
     /// # Errors
     /// When the system does not say.
     pub fn addresses(&self) -> io::Result<Vec<(String, SocketAddr)>> {
-        let receivers = self
-            .receivers
-            .iter()
-            .map(|r| (format!("grpc.{}", r.name), &r.listener));
-        let health_check = self
-            .health_check
-            .iter()
-            .map(|l| ("health_check".to_owned(), l));
+        let receivers = self.receivers.iter().map(|r| (format!("grpc.{}", r.name), &r.listener));
+        let health_check = self.health_check.iter().map(|l| ("health_check".to_owned(), l));
         let metrics = self.metrics_page.iter().map(|l| ("metrics".to_owned(), l));
         let all = receivers.chain(health_check).chain(metrics);
-        all.map(|(name, listener)| Ok((name, listener.local_addr()?)))
-            .collect()
+        all.map(|(name, listener)| Ok((name, listener.local_addr()?))).collect()
     }
 
     /// Serves until `shutdown` is done, then drains: no new connections, and an HTTP/2 GOAWAY on the old ones,
@@ -127,11 +110,7 @@ impl<H: Handler> Server<H> {
     ///
     /// # Errors
     /// [`ServeError`]; requests may have been cut off.
-    pub async fn run(
-        self,
-        shutdown: impl Future<Output = ()>,
-        grace: Duration,
-    ) -> Result<(), ServeError> {
+    pub async fn run(self, shutdown: impl Future<Output = ()>, grace: Duration) -> Result<(), ServeError> {
         let health = Health::default();
         let (drain, cut_off) = (CancellationToken::new(), CancellationToken::new());
         // Pages are served to the end: an orchestrator watches how Sluicegate goes down.
@@ -148,9 +127,8 @@ impl<H: Handler> Server<H> {
         let mut receivers = JoinSet::new();
         for receiver in self.receivers {
             let service = tracked.wrap(OtlpGrpc::new(receiver.handler, receiver.max_request));
-            let incoming = TcpIncoming::from(receiver.listener)
-                .with_nodelay(Some(true))
-                .with_keepalive(Some(TCP_KEEP_ALIVE));
+            let incoming =
+                TcpIncoming::from(receiver.listener).with_nodelay(Some(true)).with_keepalive(Some(TCP_KEEP_ALIVE));
             let serving = tonic::transport::Server::builder().serve_with_incoming_shutdown(
                 service,
                 incoming,
@@ -184,11 +162,7 @@ impl<H: Handler> Server<H> {
         cut_off.cancel();
         let _ = timeout(LAST_ANSWERS, closed).await;
         // A connection without a request is no loss.
-        if requests == 0 {
-            Ok(())
-        } else {
-            Err(ServeError::CutOff { requests, grace })
-        }
+        if requests == 0 { Ok(()) } else { Err(ServeError::CutOff { requests, grace }) }
     }
 }
 
@@ -209,9 +183,7 @@ async fn bind(
             let message = format!("{name} can't listen on {}: {e}", endpoint.value);
             let problem = config.diagnostic(endpoint.span, message);
             problems.push(match e.kind() {
-                io::ErrorKind::AddrInUse => {
-                    problem.help("stop the program that listens there, or choose another port")
-                }
+                io::ErrorKind::AddrInUse => problem.help("stop the program that listens there, or choose another port"),
                 io::ErrorKind::PermissionDenied => problem.help("choose a port above 1023"),
                 _ => problem,
             });
@@ -220,11 +192,7 @@ async fn bind(
 }
 
 fn count(n: usize) -> String {
-    if n == 1 {
-        "1 request was".to_owned()
-    } else {
-        format!("{n} requests were")
-    }
+    if n == 1 { "1 request was".to_owned() } else { format!("{n} requests were") }
 }
 
 fn listener_failed(ended: Result<Result<(), String>, tokio::task::JoinError>) -> ServeError {

@@ -63,9 +63,7 @@ impl From<Error> for Status {
             Error::Draining => Status::unavailable(message),
             Error::Export(ExportError { cause, .. }) => match cause {
                 Cause::Malformed(_) => Status::invalid_argument(message),
-                Cause::Unreachable(_) | Cause::Timeout(_) | Cause::Write(_) => {
-                    Status::unavailable(message)
-                }
+                Cause::Unreachable(_) | Cause::Timeout(_) | Cause::Write(_) => Status::unavailable(message),
                 Cause::Refused(status) => passed_on(message, &status),
             },
         }
@@ -97,12 +95,7 @@ fn passed_on(message: String, status: &Status) -> Status {
         let info: pb::RetryInfo = info.into();
         metadata.insert_bin(RETRY_INFO, MetadataValue::from_bytes(&info.encode_to_vec()));
     }
-    Status::with_details_and_metadata(
-        status.code(),
-        message,
-        status.details().to_vec().into(),
-        metadata,
-    )
+    Status::with_details_and_metadata(status.code(), message, status.details().to_vec().into(), metadata)
 }
 
 #[cfg(test)]
@@ -113,26 +106,18 @@ mod tests {
     use crate::json;
 
     fn refused(status: Status) -> Error {
-        Error::Export(ExportError {
-            exporter: "otlp_grpc/main".into(),
-            cause: Cause::Refused(Box::new(status)),
-        })
+        Error::Export(ExportError { exporter: "otlp_grpc/main".into(), cause: Cause::Refused(Box::new(status)) })
     }
 
     fn failed(cause: Cause) -> Error {
-        Error::Export(ExportError {
-            exporter: "file".into(),
-            cause,
-        })
+        Error::Export(ExportError { exporter: "file".into(), cause })
     }
 
     #[track_caller]
     fn check(error: Error, code: Code, message: &str, delay: Option<Duration>) {
         let status = Status::from(error);
         assert_eq!((status.code(), status.message()), (code, message));
-        let in_details = status
-            .get_details_retry_info()
-            .and_then(|info| info.retry_delay);
+        let in_details = status.get_details_retry_info().and_then(|info| info.retry_delay);
         let in_trailer = status.metadata().get_bin(RETRY_INFO).map(|info| {
             let info = pb::RetryInfo::decode(info.to_bytes().unwrap()).unwrap();
             RetryInfo::from(info).retry_delay.unwrap()
@@ -142,71 +127,27 @@ mod tests {
 
     #[test]
     fn what_no_retry_can_cure_is_permanent() {
-        let malformed = Malformed {
-            offset: 3,
-            reason: "no such wire type".to_owned(),
-        };
+        let malformed = Malformed { offset: 3, reason: "no such wire type".to_owned() };
         let message = "malformed ExportLogsServiceRequest at byte 3: no such wire type";
         check(malformed.into(), Code::InvalidArgument, message, None);
-        check(
-            Error::NoPipeline(Signal::Traces),
-            Code::Unimplemented,
-            "no pipeline is configured for traces",
-            None,
-        );
-        let json = json::Error {
-            place: "resourceSpans[0]".to_owned(),
-            reason: "cut off".to_owned(),
-        };
-        check(
-            failed(json.into()),
-            Code::InvalidArgument,
-            "exporter file: resourceSpans[0]: cut off",
-            None,
-        );
+        check(Error::NoPipeline(Signal::Traces), Code::Unimplemented, "no pipeline is configured for traces", None);
+        let json = json::Error { place: "resourceSpans[0]".to_owned(), reason: "cut off".to_owned() };
+        check(failed(json.into()), Code::InvalidArgument, "exporter file: resourceSpans[0]: cut off", None);
         let message = "exporter otlp_grpc/main: PermissionDenied: no";
-        check(
-            refused(Status::permission_denied("no")),
-            Code::PermissionDenied,
-            message,
-            None,
-        );
+        check(refused(Status::permission_denied("no")), Code::PermissionDenied, message, None);
     }
 
     #[test]
     fn what_a_retry_may_cure_is_retryable() {
         check(Error::Draining, Code::Unavailable, "shutting down", None);
-        let filter = Error::Filter {
-            processor: "wasm/redact".to_owned(),
-            message: "unreachable".to_owned(),
-        };
-        check(
-            filter,
-            Code::Unavailable,
-            "processor wasm/redact: unreachable",
-            Some(FILTER_RETRY),
-        );
+        let filter = Error::Filter { processor: "wasm/redact".to_owned(), message: "unreachable".to_owned() };
+        check(filter, Code::Unavailable, "processor wasm/redact: unreachable", Some(FILTER_RETRY));
         let message = "exporter file: no answer within 5s";
-        check(
-            failed(Cause::Timeout(Duration::from_secs(5))),
-            Code::Unavailable,
-            message,
-            None,
-        );
+        check(failed(Cause::Timeout(Duration::from_secs(5))), Code::Unavailable, message, None);
         let full = io::Error::new(io::ErrorKind::StorageFull, "disk full");
-        check(
-            failed(full.into()),
-            Code::Unavailable,
-            "exporter file: can't write: disk full",
-            None,
-        );
+        check(failed(full.into()), Code::Unavailable, "exporter file: can't write: disk full", None);
         let message = "exporter otlp_grpc/main: Aborted: later";
-        check(
-            refused(Status::aborted("later")),
-            Code::Aborted,
-            message,
-            None,
-        );
+        check(refused(Status::aborted("later")), Code::Aborted, message, None);
     }
 
     #[test]
@@ -216,12 +157,7 @@ mod tests {
         let status = Status::with_error_details(Code::ResourceExhausted, "busy", details);
         assert!(has_retry_info(&status));
         let message = "exporter otlp_grpc/main: ResourceExhausted: busy";
-        check(
-            refused(status),
-            Code::ResourceExhausted,
-            message,
-            Some(delay),
-        );
+        check(refused(status), Code::ResourceExhausted, message, Some(delay));
     }
 
     #[test]

@@ -28,21 +28,10 @@ use tonic::{
 
 /// A request with `records` log records, all of the same text.
 pub(crate) fn logs(records: usize, text: &str) -> ExportLogsServiceRequest {
-    let record = LogRecord {
-        severity_text: text.to_owned(),
-        ..LogRecord::default()
-    };
-    let scope = ScopeLogs {
-        log_records: vec![record; records],
-        ..ScopeLogs::default()
-    };
-    let resource = ResourceLogs {
-        scope_logs: vec![scope],
-        ..ResourceLogs::default()
-    };
-    ExportLogsServiceRequest {
-        resource_logs: vec![resource],
-    }
+    let record = LogRecord { severity_text: text.to_owned(), ..LogRecord::default() };
+    let scope = ScopeLogs { log_records: vec![record; records], ..ScopeLogs::default() };
+    let resource = ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() };
+    ExportLogsServiceRequest { resource_logs: vec![resource] }
 }
 
 /// The same as bytes.
@@ -57,9 +46,7 @@ pub(crate) fn client(address: SocketAddr) -> LogsServiceClient<Channel> {
 
 /// A connection that is made at the first call.
 pub(crate) fn channel(address: SocketAddr) -> Channel {
-    Channel::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect_lazy()
+    Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
 }
 
 /// The status and the body of `GET path`.
@@ -70,10 +57,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (
-        head.split(' ').nth(1).unwrap().parse().unwrap(),
-        body.to_owned(),
-    )
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 /// What a [`Collector`] got.
@@ -123,27 +107,16 @@ impl Collector {
     fn listening(listener: TcpListener, answer: Arc<Answer>) -> Self {
         let address = listener.local_addr().unwrap();
         let received = Arc::default();
-        let service = LogsServiceServer::new(Service {
-            received: Arc::clone(&received),
-            answer,
-        })
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd);
+        let service = LogsServiceServer::new(Service { received: Arc::clone(&received), answer })
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
             let incoming = TcpIncoming::from(listener);
             let stopped = async { drop(stopped.await) };
-            Server::builder()
-                .serve_with_incoming_shutdown(service, incoming, stopped)
-                .await
-                .unwrap();
+            Server::builder().serve_with_incoming_shutdown(service, incoming, stopped).await.unwrap();
         });
-        Self {
-            address,
-            received,
-            stop,
-            serving,
-        }
+        Self { address, received, stop, serving }
     }
 
     /// All requests so far.
@@ -165,10 +138,7 @@ impl LogsService for Service {
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.received
-            .lock()
-            .unwrap()
-            .push(Received { metadata, request });
+        self.received.lock().unwrap().push(Received { metadata, request });
         let partial_success = (self.answer)()?;
         Ok(Response::new(ExportLogsServiceResponse { partial_success }))
     }

@@ -64,23 +64,17 @@ impl Send {
             timeout: Some(self.timeout).filter(|timeout| !timeout.is_zero()),
             headers,
         };
-        let mut sender = Sender::new(settings, io::stdout());
+        let mut sender = Sender::new(settings, io::stdout(), io::stderr());
         for file in &self.files {
             let name = file.display().to_string();
-            let text = read(file)
-                .with_context(|| format!("can't read {name}"))
-                .map_err(Failure::Input)?;
+            let text = read(file).with_context(|| format!("can't read {name}")).map_err(Failure::Input)?;
             sender.send(&name, &text).await.map_err(|e| match e {
                 SendError::Document { .. } | SendError::Empty(_) => Failure::Input(e.into()),
                 SendError::Report(_) => Failure::Runtime(e.into()),
             })?;
         }
         // The report has told of each that was not taken.
-        if sender.all_taken() {
-            Ok(())
-        } else {
-            Err(Failure::Reported)
-        }
+        if sender.all_taken() { Ok(()) } else { Err(Failure::Reported) }
     }
 }
 
@@ -99,8 +93,6 @@ fn endpoint(text: &str) -> Result<Uri, config::InvalidEndpoint> {
 }
 
 fn header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| anyhow!("the form is KEY=VALUE"))?;
+    let (name, value) = text.split_once('=').ok_or_else(|| anyhow!("the form is KEY=VALUE"))?;
     Ok((name.trim().parse()?, value.trim().parse()?))
 }

@@ -38,14 +38,8 @@ impl Debug {
         })
     }
 
-    fn with_output(
-        verbosity: Verbosity,
-        output: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            verbosity,
-            output: Arc::new(output),
-        }
+    fn with_output(verbosity: Verbosity, output: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { verbosity, output: Arc::new(output) }
     }
 
     /// Writes about `request`. A destination that people look at takes everything that is OTLP.
@@ -93,17 +87,12 @@ fn summary(request: &Request) -> Result<Summary, json::Error> {
 }
 
 fn decode<M: Message + Default>(body: &[u8]) -> Result<M, json::Error> {
-    M::decode(body).map_err(|e| json::Error {
-        place: "request".to_owned(),
-        reason: e.to_string(),
-    })
+    M::decode(body).map_err(|e| json::Error { place: "request".to_owned(), reason: e.to_string() })
 }
 
 impl fmt::Debug for Debug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Debug")
-            .field("verbosity", &self.verbosity)
-            .finish_non_exhaustive()
+        f.debug_struct("Debug").field("verbosity", &self.verbosity).finish_non_exhaustive()
     }
 }
 

@@ -34,27 +34,16 @@ impl File {
     /// # Errors
     /// When the folder is not there, or `path` is one. The text says what to do.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         if !folder.is_dir() {
-            let text = format!(
-                "the folder {} does not exist: create it first",
-                folder.display()
-            );
+            let text = format!("the folder {} does not exist: create it first", folder.display());
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
         if path.is_dir() {
-            return Err(io::Error::new(
-                io::ErrorKind::IsADirectory,
-                "this is a folder, not a file",
-            ));
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "this is a folder, not a file"));
         }
-        Ok(Self {
-            path: PathBuf::from(path).into(),
-            lines: Arc::default(),
-        })
+        Ok(Self { path: PathBuf::from(path).into(), lines: Arc::default() })
     }
 
     /// Opens the file, and creates it where there is none.
@@ -86,11 +75,7 @@ impl File {
 
 impl Lines {
     fn open(path: &Path) -> io::Result<Self> {
-        let mut file = fs::OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)?;
+        let mut file = fs::OpenOptions::new().read(true).append(true).create(true).open(path)?;
         // A line that a crash cut off stays alone: the next one does not continue it.
         if file.seek(SeekFrom::End(0))? > 0 {
             let mut last = [0];

@@ -43,11 +43,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How tonic's own statuses begin where an answer was cut off. They have no source by which to tell them from a
 /// status that the destination sent.
-const CUT_OFF: [&str; 3] = [
-    "protocol error:",
-    "Unexpected EOF",
-    "Missing response message",
-];
+const CUT_OFF: [&str; 3] = ["protocol error:", "Unexpected EOF", "Missing response message"];
 
 impl OtlpGrpc {
     pub(super) fn new(config: &OtlpGrpcExporter) -> Self {
@@ -64,20 +60,13 @@ impl OtlpGrpc {
             Compression::Zstd => Some(CompressionEncoding::Zstd),
         };
         let headers = MetadataMap::from_headers(config.headers.clone());
-        Self {
-            channel,
-            compression,
-            headers,
-            timeout: config.timeout,
-        }
+        Self { channel, compression, headers, timeout: config.timeout }
     }
 
     /// Sends `request` and waits for the answer, until the configured timeout or the sender's own deadline.
     pub(super) async fn export(&self, request: Request) -> Result<Response, Cause> {
         let started = Instant::now();
-        let own = self
-            .timeout
-            .and_then(|timeout| started.checked_add(timeout));
+        let own = self.timeout.and_then(|timeout| started.checked_add(timeout));
         let deadline = own.into_iter().chain(request.deadline).min();
 
         let mut message = tonic::Request::new(request.body);
@@ -91,9 +80,7 @@ impl OtlpGrpc {
             grpc = grpc.send_compressed(encoding);
         }
         let call = async {
-            grpc.ready()
-                .await
-                .map_err(|e| Cause::Unreachable(chain(&e)))?;
+            grpc.ready().await.map_err(|e| Cause::Unreachable(chain(&e)))?;
             let path = PathAndQuery::from_static(request.signal.grpc_path());
             grpc.unary(message, path, ClientCodec).await.map_err(cause)
         };
@@ -101,9 +88,7 @@ impl OtlpGrpc {
             None => call.await,
             // tonic's own timer may be the first to go off, and reports a cancelled call.
             Some(deadline) => match timeout_at(deadline, call).await {
-                Ok(Err(Cause::Unreachable(_))) if Instant::now() >= deadline => {
-                    Err(Cause::Timeout(deadline - started))
-                }
+                Ok(Err(Cause::Unreachable(_))) if Instant::now() >= deadline => Err(Cause::Timeout(deadline - started)),
                 Ok(answer) => answer,
                 Err(_) => Err(Cause::Timeout(deadline - started)),
             },
@@ -118,9 +103,7 @@ fn cause(status: Status) -> Cause {
     match status.source() {
         Some(source) => Cause::Unreachable(chain(source)),
         None if matches!(status.code(), Code::Unknown | Code::Internal)
-            && CUT_OFF
-                .iter()
-                .any(|start| status.message().starts_with(start)) =>
+            && CUT_OFF.iter().any(|start| status.message().starts_with(start)) =>
         {
             Cause::Unreachable(status.message().to_owned())
         }

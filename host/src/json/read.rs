@@ -44,8 +44,7 @@ fn list(bytes: &mut Vec<u8>, field: &Field, values: &[Value]) -> Result<(), Erro
     } else if !values.is_empty() {
         let mut packed = Vec::new();
         for (index, value) in values.iter().enumerate() {
-            let number =
-                number(&field.kind, value).map_err(|e| e.within(&field.json_name, Some(index)))?;
+            let number = number(&field.kind, value).map_err(|e| e.within(&field.json_name, Some(index)))?;
             put_number(&mut packed, field.kind.shape(), number);
         }
         put_bytes(bytes, field.number, &packed);
@@ -90,10 +89,7 @@ fn put_bytes(bytes: &mut Vec<u8>, number: u32, value: &[u8]) {
     bytes.extend_from_slice(value);
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "a number of this shape has 32 bits"
-)]
+#[allow(clippy::cast_possible_truncation, reason = "a number of this shape has 32 bits")]
 fn put_number(bytes: &mut Vec<u8>, shape: Shape, number: u64) {
     match shape {
         Shape::Fixed64 => bytes.extend(number.to_le_bytes()),
@@ -103,11 +99,7 @@ fn put_number(bytes: &mut Vec<u8>, shape: Shape, number: u64) {
 }
 
 /// A number as it stands on the wire, widened to 64 bits.
-#[allow(
-    clippy::cast_sign_loss,
-    clippy::cast_possible_truncation,
-    reason = "the wire keeps the bits, not the sign"
-)]
+#[allow(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "the wire keeps the bits, not the sign")]
 fn number(kind: &Kind, value: &Value) -> Result<u64, Error> {
     let integer = |least: i128, most: i128| integer(value, least, most);
     Ok(match kind {
@@ -120,10 +112,7 @@ fn number(kind: &Kind, value: &Value) -> Result<u64, Error> {
         Kind::Sint64 => zigzag(integer(i64::MIN.into(), i64::MAX.into())?),
         Kind::Double => float(value)?.to_bits(),
         Kind::Float => (float(value)? as f32).to_bits().into(),
-        Kind::Bool => value
-            .as_bool()
-            .ok_or_else(|| wrong(value, "true or false"))?
-            .into(),
+        Kind::Bool => value.as_bool().ok_or_else(|| wrong(value, "true or false"))?.into(),
         Kind::Enum(names) => match value {
             Value::String(name) => match names.get(name) {
                 Some(&number) => number as u64,
@@ -150,20 +139,13 @@ fn integer(value: &Value, least: i128, most: i128) -> Result<i128, Error> {
 }
 
 /// JSON has one kind of number, and some writers put a point into every one.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "what doesn't fit becomes a limit, which is out of every range"
-)]
+#[allow(clippy::cast_possible_truncation, reason = "what doesn't fit becomes a limit, which is out of every range")]
 fn whole(n: f64) -> Option<i128> {
     (n.fract() == 0.0).then_some(n as i128)
 }
 
 fn zigzag(n: i128) -> u64 {
-    #[allow(
-        clippy::cast_sign_loss,
-        clippy::cast_possible_truncation,
-        reason = "the number has 64 bits at most"
-    )]
+    #[allow(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "the number has 64 bits at most")]
     let zigzag = ((n << 1) ^ (n >> 127)) as u64;
     zigzag
 }
@@ -190,34 +172,18 @@ fn string<'a>(value: &'a Value, wanted: &str) -> Result<&'a str, Error> {
 fn hex(value: &Value) -> Result<Vec<u8>, Error> {
     const WANTED: &str = "an even number of hex digits";
     let (pairs, rest) = string(value, WANTED)?.as_bytes().as_chunks::<2>();
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
-    let bytes: Option<_> = pairs
-        .iter()
-        .map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?))
-        .collect();
-    bytes
-        .filter(|_| rest.is_empty())
-        .ok_or_else(|| wrong(value, WANTED))
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let bytes: Option<_> = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect();
+    bytes.filter(|_| rest.is_empty()).ok_or_else(|| wrong(value, WANTED))
 }
 
 /// Either alphabet, padded or not, as proto3's JSON mapping takes them.
 fn base64(value: &Value) -> Result<Vec<u8>, Error> {
     const WANTED: &str = "base64";
     let text = string(value, WANTED)?;
-    let alphabet = if text.contains(['-', '_']) {
-        URL_SAFE
-    } else {
-        STANDARD
-    };
-    let config =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    GeneralPurpose::new(&alphabet, config)
-        .decode(text)
-        .map_err(|_| wrong(value, WANTED))
+    let alphabet = if text.contains(['-', '_']) { URL_SAFE } else { STANDARD };
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&alphabet, config).decode(text).map_err(|_| wrong(value, WANTED))
 }
 
 /// Says what was there in place of what was wanted, in few words.

@@ -91,9 +91,7 @@ impl Schema {
         self.message(match signal {
             Signal::Logs => ".opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest",
             Signal::Traces => ".opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest",
-            Signal::Metrics => {
-                ".opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest"
-            }
+            Signal::Metrics => ".opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest",
         })
     }
 
@@ -107,17 +105,10 @@ impl Schema {
         let mut messages = Vec::new();
         for file in &files.file {
             let package = format!(".{}", file.package());
-            file.enum_type
-                .iter()
-                .for_each(|of| collect_enum(&package, of, &mut enums));
-            file.message_type
-                .iter()
-                .for_each(|of| collect(&package, of, &mut messages, &mut enums));
+            file.enum_type.iter().for_each(|of| collect_enum(&package, of, &mut enums));
+            file.message_type.iter().for_each(|of| collect(&package, of, &mut messages, &mut enums));
         }
-        let messages = messages
-            .into_iter()
-            .map(|(name, of)| (name, Message::new(of, &enums)))
-            .collect();
+        let messages = messages.into_iter().map(|(name, of)| (name, Message::new(of, &enums))).collect();
         Self { messages }
     }
 }
@@ -132,31 +123,19 @@ fn collect<'a>(
     enums: &mut Enums,
 ) {
     let name = format!("{scope}.{}", of.name());
-    of.enum_type
-        .iter()
-        .for_each(|of| collect_enum(&name, of, enums));
-    of.nested_type
-        .iter()
-        .for_each(|of| collect(&name, of, messages, enums));
+    of.enum_type.iter().for_each(|of| collect_enum(&name, of, enums));
+    of.nested_type.iter().for_each(|of| collect(&name, of, messages, enums));
     messages.push((name, of));
 }
 
 fn collect_enum(scope: &str, of: &EnumDescriptorProto, enums: &mut Enums) {
-    let values = of
-        .value
-        .iter()
-        .map(|value| (value.name().to_owned(), value.number()))
-        .collect();
+    let values = of.value.iter().map(|value| (value.name().to_owned(), value.number())).collect();
     enums.insert(format!("{scope}.{}", of.name()), values);
 }
 
 impl Message {
     fn new(of: &DescriptorProto, enums: &Enums) -> Self {
-        let mut fields: Vec<_> = of
-            .field
-            .iter()
-            .map(|field| Field::new(field, enums))
-            .collect();
+        let mut fields: Vec<_> = of.field.iter().map(|field| Field::new(field, enums)).collect();
         fields.sort_by_key(|field| field.number);
         Self { fields }
     }
@@ -203,9 +182,7 @@ impl Kind {
             Type::Bool => Self::Bool,
             Type::String => Self::String,
             // The specification names these three; every other bytes field keeps proto3's base64.
-            Type::Bytes if matches!(of.name(), "trace_id" | "span_id" | "parent_span_id") => {
-                Self::Id
-            }
+            Type::Bytes if matches!(of.name(), "trace_id" | "span_id" | "parent_span_id") => Self::Id,
             Type::Bytes => Self::Bytes,
             Type::Enum => Self::Enum(enums[of.type_name()].clone()),
             Type::Message => Self::Message(of.type_name().to_owned()),

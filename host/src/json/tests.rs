@@ -1,6 +1,5 @@
 use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-    trace::v1::ExportTraceServiceRequest,
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest,
 };
 use proptest::prelude::*;
 use prost::{
@@ -26,22 +25,10 @@ fn text(signal: Signal, body: &[u8]) -> Value {
 /// The example documents of the OTLP repository.
 fn examples() -> [(Signal, &'static str); 4] {
     [
-        (
-            Signal::Logs,
-            include_str!("../../tests/data/otlp/logs.json"),
-        ),
-        (
-            Signal::Logs,
-            include_str!("../../tests/data/otlp/events.json"),
-        ),
-        (
-            Signal::Traces,
-            include_str!("../../tests/data/otlp/trace.json"),
-        ),
-        (
-            Signal::Metrics,
-            include_str!("../../tests/data/otlp/metrics.json"),
-        ),
+        (Signal::Logs, include_str!("../../tests/data/otlp/logs.json")),
+        (Signal::Logs, include_str!("../../tests/data/otlp/events.json")),
+        (Signal::Traces, include_str!("../../tests/data/otlp/trace.json")),
+        (Signal::Metrics, include_str!("../../tests/data/otlp/metrics.json")),
     ]
 }
 
@@ -51,15 +38,9 @@ fn the_examples_of_otlp_are_read_as_another_reader_does() {
         let document = serde_json::from_str(example).unwrap();
         assert_eq!(signal(&document), Some(of));
         let expected = match of {
-            Signal::Logs => serde_json::from_str::<ExportLogsServiceRequest>(example)
-                .unwrap()
-                .encode_to_vec(),
-            Signal::Traces => serde_json::from_str::<ExportTraceServiceRequest>(example)
-                .unwrap()
-                .encode_to_vec(),
-            Signal::Metrics => serde_json::from_str::<ExportMetricsServiceRequest>(example)
-                .unwrap()
-                .encode_to_vec(),
+            Signal::Logs => serde_json::from_str::<ExportLogsServiceRequest>(example).unwrap().encode_to_vec(),
+            Signal::Traces => serde_json::from_str::<ExportTraceServiceRequest>(example).unwrap().encode_to_vec(),
+            Signal::Metrics => serde_json::from_str::<ExportMetricsServiceRequest>(example).unwrap().encode_to_vec(),
         };
         assert_eq!(from_json(of, &document).unwrap(), expected);
     }
@@ -79,22 +60,14 @@ fn the_examples_of_otlp_come_out_as_they_went_in() {
 fn normal(value: Value) -> Value {
     match value {
         Value::Object(object) => {
-            let said = |value: &Value| {
-                value.as_f64() != Some(0.0) && *value != json!("") && *value != json!(false)
-            };
-            let values = object
-                .into_iter()
-                .filter(|(key, value)| key.ends_with("Value") || said(value));
+            let said = |value: &Value| value.as_f64() != Some(0.0) && *value != json!("") && *value != json!(false);
+            let values = object.into_iter().filter(|(key, value)| key.ends_with("Value") || said(value));
             Value::Object(
                 values
                     .map(|(key, value)| {
                         let id = key.ends_with("Id");
                         let value = normal(value);
-                        let value = if id {
-                            json!(value.as_str().map(str::to_lowercase))
-                        } else {
-                            value
-                        };
+                        let value = if id { json!(value.as_str().map(str::to_lowercase)) } else { value };
                         (key, value)
                     })
                     .collect(),
@@ -131,12 +104,8 @@ fn every_kind_of_value_is_written_as_it_is_read() {
     }
     check_value(json!({ "bytesValue": "+/8=" }));
     check_value(json!({ "arrayValue": {} }));
-    check_value(
-        json!({ "arrayValue": { "values": [{}, { "arrayValue": { "values": [{ "intValue": "1" }] } }] } }),
-    );
-    check_value(
-        json!({ "kvlistValue": { "values": [{ "key": "a", "value": {} }, { "key": "b" }] } }),
-    );
+    check_value(json!({ "arrayValue": { "values": [{}, { "arrayValue": { "values": [{ "intValue": "1" }] } }] } }));
+    check_value(json!({ "kvlistValue": { "values": [{ "key": "a", "value": {} }, { "key": "b" }] } }));
 }
 
 #[test]
@@ -165,124 +134,54 @@ fn what_other_writers_write_is_read_too() {
         json!({ "time_unix_nano": 7, "severity_text": "x" }),
         json!({ "timeUnixNano": "7", "severityText": "x" }),
     );
-    check_same(
-        json!({ "body": { "intValue": 1 } }),
-        json!({ "body": { "intValue": "1" } }),
-    );
-    check_same(
-        json!({ "body": { "int_value": 1.0 } }),
-        json!({ "body": { "intValue": "1" } }),
-    );
-    check_same(
-        json!({ "body": { "doubleValue": 1 } }),
-        json!({ "body": { "doubleValue": 1.0 } }),
-    );
-    check_same(
-        json!({ "body": { "doubleValue": "1.5" } }),
-        json!({ "body": { "doubleValue": 1.5 } }),
-    );
-    check_same(
-        json!({ "body": { "bytesValue": "-_8" } }),
-        json!({ "body": { "bytesValue": "+/8=" } }),
-    );
-    check_same(
-        json!({ "severityNumber": "SEVERITY_NUMBER_INFO" }),
-        json!({ "severityNumber": 9 }),
-    );
+    check_same(json!({ "body": { "intValue": 1 } }), json!({ "body": { "intValue": "1" } }));
+    check_same(json!({ "body": { "int_value": 1.0 } }), json!({ "body": { "intValue": "1" } }));
+    check_same(json!({ "body": { "doubleValue": 1 } }), json!({ "body": { "doubleValue": 1.0 } }));
+    check_same(json!({ "body": { "doubleValue": "1.5" } }), json!({ "body": { "doubleValue": 1.5 } }));
+    check_same(json!({ "body": { "bytesValue": "-_8" } }), json!({ "body": { "bytesValue": "+/8=" } }));
+    check_same(json!({ "severityNumber": "SEVERITY_NUMBER_INFO" }), json!({ "severityNumber": 9 }));
     check_same(json!({ "traceId": "AB" }), json!({ "traceId": "ab" }));
-    check_same(
-        json!({ "body": null, "attributes": null, "new": [1], "flags": 0 }),
-        json!({}),
-    );
+    check_same(json!({ "body": null, "attributes": null, "new": [1], "flags": 0 }), json!({}));
 }
 
 #[track_caller]
 fn check_refused(record: Value, message: &str) {
     let error = from_json(Signal::Logs, &logs(record)).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("resourceLogs[0].scopeLogs[0].logRecords[0]{message}")
-    );
+    assert_eq!(error.to_string(), format!("resourceLogs[0].scopeLogs[0].logRecords[0]{message}"));
 }
 
 #[test]
 fn a_refusal_says_where_and_what() {
     let unsigned = "expected an integer from 0 to 18446744073709551615";
-    check_refused(
-        json!({ "timeUnixNano": -1 }),
-        &format!(".timeUnixNano: {unsigned}, found -1"),
-    );
-    check_refused(
-        json!({ "timeUnixNano": "noon" }),
-        &format!(".timeUnixNano: {unsigned}, found \"noon\""),
-    );
-    check_refused(
-        json!({ "timeUnixNano": 1.5 }),
-        &format!(".timeUnixNano: {unsigned}, found 1.5"),
-    );
-    check_refused(
-        json!({ "severityNumber": "LOUD" }),
-        ".severityNumber: there is no value named \"LOUD\"",
-    );
-    check_refused(
-        json!({ "severityText": 1 }),
-        ".severityText: expected a string, found 1",
-    );
-    check_refused(
-        json!({ "traceId": "abc" }),
-        ".traceId: expected an even number of hex digits, found \"abc\"",
-    );
-    check_refused(
-        json!({ "traceId": "zz" }),
-        ".traceId: expected an even number of hex digits, found \"zz\"",
-    );
-    check_refused(
-        json!({ "attributes": {} }),
-        ".attributes: expected an array, found an object",
-    );
-    check_refused(
-        json!({ "attributes": [1] }),
-        ".attributes[0]: expected an object, found 1",
-    );
-    check_refused(
-        json!({ "body": { "bytesValue": "*" } }),
-        ".body.bytesValue: expected base64, found \"*\"",
-    );
-    check_refused(
-        json!({ "body": { "boolValue": "yes" } }),
-        ".body.boolValue: expected true or false, found \"yes\"",
-    );
+    check_refused(json!({ "timeUnixNano": -1 }), &format!(".timeUnixNano: {unsigned}, found -1"));
+    check_refused(json!({ "timeUnixNano": "noon" }), &format!(".timeUnixNano: {unsigned}, found \"noon\""));
+    check_refused(json!({ "timeUnixNano": 1.5 }), &format!(".timeUnixNano: {unsigned}, found 1.5"));
+    check_refused(json!({ "severityNumber": "LOUD" }), ".severityNumber: there is no value named \"LOUD\"");
+    check_refused(json!({ "severityText": 1 }), ".severityText: expected a string, found 1");
+    check_refused(json!({ "traceId": "abc" }), ".traceId: expected an even number of hex digits, found \"abc\"");
+    check_refused(json!({ "traceId": "zz" }), ".traceId: expected an even number of hex digits, found \"zz\"");
+    check_refused(json!({ "attributes": {} }), ".attributes: expected an array, found an object");
+    check_refused(json!({ "attributes": [1] }), ".attributes[0]: expected an object, found 1");
+    check_refused(json!({ "body": { "bytesValue": "*" } }), ".body.bytesValue: expected base64, found \"*\"");
+    check_refused(json!({ "body": { "boolValue": "yes" } }), ".body.boolValue: expected true or false, found \"yes\"");
     let double = "expected a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
-    check_refused(
-        json!({ "body": { "doubleValue": "inf" } }),
-        &format!(".body.doubleValue: {double}, found \"inf\""),
-    );
+    check_refused(json!({ "body": { "doubleValue": "inf" } }), &format!(".body.doubleValue: {double}, found \"inf\""));
     check_refused(json!([]), ": expected an object, found an array");
 }
 
 #[test]
 fn a_document_of_no_signal_is_none() {
-    for document in [
-        json!({}),
-        json!([]),
-        json!({ "resource": [] }),
-        json!("resourceLogs"),
-    ] {
+    for document in [json!({}), json!([]), json!({ "resource": [] }), json!("resourceLogs")] {
         assert_eq!(signal(&document), None);
     }
-    assert_eq!(
-        signal(&json!({ "resource_spans": [] })),
-        Some(Signal::Traces)
-    );
+    assert_eq!(signal(&json!({ "resource_spans": [] })), Some(Signal::Traces));
 }
 
 #[test]
 fn what_protobuf_merges_is_merged() {
     let resource = |text: &str| {
-        let body = from_json(
-            Signal::Logs,
-            &json!({ "resourceLogs": [{ "resource": { "attributes": [{ "key": text }] } }] }),
-        );
+        let body =
+            from_json(Signal::Logs, &json!({ "resourceLogs": [{ "resource": { "attributes": [{ "key": text }] } }] }));
         body.unwrap()[2..].to_vec()
     };
     let twice = [resource("a"), resource("b")].concat();
@@ -299,13 +198,7 @@ fn what_protobuf_merges_is_merged() {
 fn the_last_of_several_kinds_of_value_counts() {
     let value = [0x0a, 1, b'x', 0x10, 1, 0x0a, 1, b'y'];
     let mut out = Vec::new();
-    write::message(
-        &mut out,
-        Schema::get().message(".opentelemetry.proto.common.v1.AnyValue"),
-        &value,
-        0,
-    )
-    .unwrap();
+    write::message(&mut out, Schema::get().message(".opentelemetry.proto.common.v1.AnyValue"), &value, 0).unwrap();
     assert_eq!(out, br#"{"stringValue":"y"}"#);
 }
 
@@ -403,9 +296,7 @@ impl Generator {
     fn bytes(&mut self, kind: &Kind, depth: usize) -> Vec<u8> {
         match kind {
             Kind::Message(name) => self.message(Schema::get().message(name), depth + 1),
-            Kind::String => {
-                ["", "service.name", "\"\\\n\u{7}", "naïve ☃"][self.next() as usize % 4].into()
-            }
+            Kind::String => ["", "service.name", "\"\\\n\u{7}", "naïve ☃"][self.next() as usize % 4].into(),
             _ => self.next().to_le_bytes()[..self.next() as usize % 9].to_vec(),
         }
     }

@@ -22,16 +22,9 @@ enum Value<'a> {
 }
 
 /// Appends the message `bytes` of type `of` to `text`.
-pub(super) fn message(
-    text: &mut Vec<u8>,
-    of: &Message,
-    bytes: &[u8],
-    depth: usize,
-) -> Result<(), Error> {
+pub(super) fn message(text: &mut Vec<u8>, of: &Message, bytes: &[u8], depth: usize) -> Result<(), Error> {
     if depth > MAX_DEPTH {
-        return Err(Error::new(format!(
-            "messages are nested more than {MAX_DEPTH} deep"
-        )));
+        return Err(Error::new(format!("messages are nested more than {MAX_DEPTH} deep")));
     }
     let found = collect(of, bytes)?;
     text.push(b'{');
@@ -49,13 +42,8 @@ pub(super) fn message(
             list(text, field, values, depth)?;
         } else if let (Kind::Message(_), [_, _, ..]) = (&field.kind, &**values) {
             // Protobuf merges the occurrences of a message, which is the same as to join their bytes.
-            let parts = values
-                .iter()
-                .flat_map(|value| value.bytes())
-                .copied()
-                .collect::<Vec<_>>();
-            one(text, field, Value::Bytes(&parts), depth)
-                .map_err(|e| e.within(&field.json_name, None))?;
+            let parts = values.iter().flat_map(|value| value.bytes()).copied().collect::<Vec<_>>();
+            one(text, field, Value::Bytes(&parts), depth).map_err(|e| e.within(&field.json_name, None))?;
         } else {
             one(text, field, last, depth).map_err(|e| e.within(&field.json_name, None))?;
         }
@@ -64,12 +52,7 @@ pub(super) fn message(
     Ok(())
 }
 
-fn list(
-    text: &mut Vec<u8>,
-    field: &Field,
-    values: &[Value<'_>],
-    depth: usize,
-) -> Result<(), Error> {
+fn list(text: &mut Vec<u8>, field: &Field, values: &[Value<'_>], depth: usize) -> Result<(), Error> {
     text.push(b'[');
     for (index, &value) in values.iter().enumerate() {
         if index > 0 {
@@ -93,27 +76,19 @@ fn collect<'a>(of: &Message, mut bytes: &'a [u8]) -> Result<Vec<Vec<Value<'a>>>,
         let field = &of.fields[index];
         // Of the fields of a oneof the last to come counts.
         if let Some(group) = field.oneof {
-            let others = of
-                .fields
-                .iter()
-                .enumerate()
-                .filter(|(other, field)| *other != index && field.oneof == Some(group));
+            let others =
+                of.fields.iter().enumerate().filter(|(other, field)| *other != index && field.oneof == Some(group));
             others.for_each(|(other, _)| found[other].clear());
         }
         let shape = field.kind.shape();
         if field.repeated && shape != Shape::Length && wire == WireType::LengthDelimited {
-            let mut packed =
-                length_delimited(&mut bytes).map_err(|e| e.within(&field.json_name, None))?;
+            let mut packed = length_delimited(&mut bytes).map_err(|e| e.within(&field.json_name, None))?;
             while !packed.is_empty() {
-                found[index].push(
-                    value(shape, shape.wire_type(), &mut packed)
-                        .map_err(|e| e.within(&field.json_name, None))?,
-                );
+                found[index]
+                    .push(value(shape, shape.wire_type(), &mut packed).map_err(|e| e.within(&field.json_name, None))?);
             }
         } else {
-            found[index].push(
-                value(shape, wire, &mut bytes).map_err(|e| e.within(&field.json_name, None))?,
-            );
+            found[index].push(value(shape, wire, &mut bytes).map_err(|e| e.within(&field.json_name, None))?);
         }
     }
     Ok(found)
@@ -121,10 +96,7 @@ fn collect<'a>(of: &Message, mut bytes: &'a [u8]) -> Result<Vec<Vec<Value<'a>>>,
 
 fn value<'a>(shape: Shape, wire: WireType, bytes: &mut &'a [u8]) -> Result<Value<'a>, Error> {
     if wire != shape.wire_type() {
-        return Err(Error::new(format!(
-            "the wire type is {wire:?} and should be {:?}",
-            shape.wire_type()
-        )));
+        return Err(Error::new(format!("the wire type is {wire:?} and should be {:?}", shape.wire_type())));
     }
     Ok(match shape {
         Shape::Varint => Value::Number(decode_varint(bytes).map_err(broken)?),
@@ -135,29 +107,21 @@ fn value<'a>(shape: Shape, wire: WireType, bytes: &mut &'a [u8]) -> Result<Value
 }
 
 fn fixed<'a, const N: usize>(bytes: &mut &'a [u8]) -> Result<&'a [u8; N], Error> {
-    let (value, rest) = bytes
-        .split_first_chunk()
-        .ok_or_else(|| Error::new("the message ends within a number"))?;
+    let (value, rest) = bytes.split_first_chunk().ok_or_else(|| Error::new("the message ends within a number"))?;
     *bytes = rest;
     Ok(value)
 }
 
 fn length_delimited<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Error> {
     let length = decode_varint(bytes).map_err(broken)?;
-    let split = usize::try_from(length)
-        .ok()
-        .and_then(|length| bytes.split_at_checked(length));
+    let split = usize::try_from(length).ok().and_then(|length| bytes.split_at_checked(length));
     let (value, rest) = split.ok_or_else(|| Error::new("the message ends within a value"))?;
     *bytes = rest;
     Ok(value)
 }
 
 /// Appends one value. Conversions between integers keep the low bits, as protobuf does.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    reason = "protobuf keeps the low bits"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "protobuf keeps the low bits")]
 fn one(text: &mut Vec<u8>, field: &Field, value: Value<'_>, depth: usize) -> Result<(), Error> {
     let n = value.number();
     match &field.kind {
@@ -171,25 +135,16 @@ fn one(text: &mut Vec<u8>, field: &Field, value: Value<'_>, depth: usize) -> Res
         Kind::Float => float(text, f32::from_bits(n as u32).into()),
         Kind::Double => float(text, f64::from_bits(n)),
         Kind::String => {
-            let value = std::str::from_utf8(value.bytes())
-                .map_err(|_| Error::new("the string is not UTF-8"))?;
+            let value = std::str::from_utf8(value.bytes()).map_err(|_| Error::new("the string is not UTF-8"))?;
             quoted(text, value);
         }
-        Kind::Bytes => push(
-            text,
-            format_args!("\"{}\"", BASE64_STANDARD.encode(value.bytes())),
-        ),
+        Kind::Bytes => push(text, format_args!("\"{}\"", BASE64_STANDARD.encode(value.bytes()))),
         Kind::Id => {
             text.push(b'"');
-            value
-                .bytes()
-                .iter()
-                .for_each(|byte| push(text, format_args!("{byte:02x}")));
+            value.bytes().iter().for_each(|byte| push(text, format_args!("{byte:02x}")));
             text.push(b'"');
         }
-        Kind::Message(name) => {
-            message(text, Schema::get().message(name), value.bytes(), depth + 1)?
-        }
+        Kind::Message(name) => message(text, Schema::get().message(name), value.bytes(), depth + 1)?,
     }
     Ok(())
 }
@@ -237,11 +192,7 @@ impl<'a> Value<'a> {
 
     /// The bytes; none for a number, which [`collect`] never puts in their place.
     fn bytes(self) -> &'a [u8] {
-        if let Self::Bytes(bytes) = self {
-            bytes
-        } else {
-            &[]
-        }
+        if let Self::Bytes(bytes) = self { bytes } else { &[] }
     }
 }
 

@@ -41,10 +41,7 @@ struct Export<H> {
 impl<H: Handler> OtlpGrpc<H> {
     /// Hands requests to `handler`. A request of more than `max_request` bytes, compressed or not, is refused.
     pub fn new(handler: H, max_request: usize) -> Self {
-        Self {
-            handler,
-            max_request,
-        }
+        Self { handler, max_request }
     }
 }
 
@@ -59,19 +56,14 @@ impl<H: Handler> Service<http::Request<Body>> for OtlpGrpc<H> {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let path = request.uri().path();
-        let Some(signal) = Signal::ALL
-            .into_iter()
-            .find(|signal| signal.grpc_path() == path)
-        else {
-            let status =
-                Status::unimplemented(format!("{path} is no OTLP method that is served here"));
+        let Some(signal) = Signal::ALL.into_iter().find(|signal| signal.grpc_path() == path) else {
+            let status = Status::unimplemented(format!("{path} is no OTLP method that is served here"));
             return async { Ok(status.into_http()) }.boxed();
         };
         let export = Export {
             handler: self.handler.clone(),
             signal,
-            deadline: timeout(request.headers())
-                .and_then(|timeout| Instant::now().checked_add(timeout)),
+            deadline: timeout(request.headers()).and_then(|timeout| Instant::now().checked_add(timeout)),
             max_request: self.max_request,
         };
         async move {
@@ -92,21 +84,10 @@ impl<H: Handler> ClientStreamingService<Bytes> for Export<H> {
     type Future = BoxFuture<'static, Result<tonic::Response<Response>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
-        let (handler, signal, deadline, max) = (
-            self.handler.clone(),
-            self.signal,
-            self.deadline,
-            self.max_request,
-        );
+        let (handler, signal, deadline, max) = (self.handler.clone(), self.signal, self.deadline, self.max_request);
         async move {
             let body = read(request.into_inner(), max).await?;
-            let response = handler
-                .export(Request {
-                    signal,
-                    body,
-                    deadline,
-                })
-                .await?;
+            let response = handler.export(Request { signal, body, deadline }).await?;
             Ok(tonic::Response::new(response))
         }
         .boxed()
@@ -115,21 +96,12 @@ impl<H: Handler> ClientStreamingService<Bytes> for Export<H> {
 
 /// The one message of a call.
 async fn read(mut stream: Streaming<Bytes>, max: usize) -> Result<Bytes, Status> {
-    let body = stream
-        .message()
-        .await
-        .map_err(|status| refusal(status, max))?;
+    let body = stream.message().await.map_err(|status| refusal(status, max))?;
     let body = body.ok_or_else(|| Status::invalid_argument("the call carries no message"))?;
     // Reading on to the end also keeps HTTP/2 from resetting a stream whose sender has not closed it yet.
-    match stream
-        .message()
-        .await
-        .map_err(|status| refusal(status, max))?
-    {
+    match stream.message().await.map_err(|status| refusal(status, max))? {
         None => Ok(body),
-        Some(_) => Err(Status::invalid_argument(
-            "the call carries more than one message",
-        )),
+        Some(_) => Err(Status::invalid_argument("the call carries more than one message")),
     }
 }
 

@@ -33,10 +33,7 @@ pub(super) fn health(health: Health) -> Router {
         "/",
         get(async move || {
             let (status, text) = if health.is_draining() {
-                (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    r#"{"status":"Server not available"}"#,
-                )
+                (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"Server not available"}"#)
             } else {
                 (StatusCode::OK, r#"{"status":"Server available"}"#)
             };
@@ -47,10 +44,7 @@ pub(super) fn health(health: Health) -> Router {
 
 /// `GET /metrics`.
 pub(super) fn metrics(metrics: Metrics) -> Router {
-    Router::new().route(
-        "/metrics",
-        get(async move || ([(CONTENT_TYPE, PROMETHEUS_TEXT)], metrics.render())),
-    )
+    Router::new().route("/metrics", get(async move || ([(CONTENT_TYPE, PROMETHEUS_TEXT)], metrics.render())))
 }
 
 /// Serves `page` for good.

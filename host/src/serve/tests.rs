@@ -51,10 +51,7 @@ service:
 }
 
 async fn bound(config: &Config) -> Result<(Server<Gate>, Gate, Metrics), Diagnostics> {
-    let gate = Gate {
-        arrived: Semaphore::new(0).into(),
-        answers: Semaphore::new(0).into(),
-    };
+    let gate = Gate { arrived: Semaphore::new(0).into(), answers: Semaphore::new(0).into() };
     let metrics = Metrics::new();
     let server = Server::bind(config, metrics.clone(), |_| gate.clone()).await?;
     Ok((server, gate, metrics))
@@ -65,22 +62,12 @@ async fn start(grace: Duration) -> Running {
     let addresses = server.addresses().unwrap();
     let shutdown = CancellationToken::new();
     let ended = tokio::spawn(server.run(shutdown.clone().cancelled_owned(), grace));
-    Running {
-        addresses,
-        gate,
-        metrics,
-        shutdown,
-        ended,
-    }
+    Running { addresses, gate, metrics, shutdown, ended }
 }
 
 impl Running {
     fn address(&self, name: &str) -> SocketAddr {
-        self.addresses
-            .iter()
-            .find(|(found, _)| found == name)
-            .unwrap()
-            .1
+        self.addresses.iter().find(|(found, _)| found == name).unwrap().1
     }
 
     /// Sends a request and waits until it has come.
@@ -97,22 +84,13 @@ const LONG: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn a_request_under_way_is_finished_before_the_end() {
     let running = start(LONG).await;
-    let (grpc, health) = (
-        running.address("grpc.otlp"),
-        running.address("health_check"),
-    );
+    let (grpc, health) = (running.address("grpc.otlp"), running.address("health_check"));
     let sent = running.send().await;
-    assert_eq!(
-        get(health, "/").await,
-        (200, r#"{"status":"Server available"}"#.to_owned())
-    );
+    assert_eq!(get(health, "/").await, (200, r#"{"status":"Server available"}"#.to_owned()));
 
     running.shutdown.cancel();
     while get(health, "/").await.0 == 200 {}
-    assert_eq!(
-        get(health, "/").await,
-        (503, r#"{"status":"Server not available"}"#.to_owned())
-    );
+    assert_eq!(get(health, "/").await, (503, r#"{"status":"Server not available"}"#.to_owned()));
     while TcpStream::connect(grpc).await.is_ok() {}
     assert!(!running.ended.is_finished());
 
@@ -127,15 +105,9 @@ async fn what_is_not_done_in_time_is_told_to_try_again() {
     let sent = running.send().await;
     running.shutdown.cancel();
     let error = running.ended.await.unwrap().unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "1 request was not done within the grace period of 0ns"
-    );
+    assert_eq!(error.to_string(), "1 request was not done within the grace period of 0ns");
     let status = sent.await.unwrap().unwrap_err();
-    assert_eq!(
-        (status.code(), status.message()),
-        (Code::Unavailable, "shutting down")
-    );
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "shutting down"));
 }
 
 #[tokio::test]
@@ -144,9 +116,7 @@ async fn connections_without_requests_do_not_hold_it_up() {
     running.gate.answers.add_permits(1);
     let mut idle = client(running.address("grpc.otlp"));
     idle.export(logs(1, "INFO")).await.unwrap();
-    let silent = TcpStream::connect(running.address("grpc.otlp"))
-        .await
-        .unwrap();
+    let silent = TcpStream::connect(running.address("grpc.otlp")).await.unwrap();
     running.shutdown.cancel();
     running.ended.await.unwrap().unwrap();
     drop((idle, silent));
@@ -158,8 +128,7 @@ async fn the_metrics_are_a_page() {
     running.metrics.receiver("otlp", "grpc").accepted(7);
     let (status, page) = get(running.address("metrics"), "/metrics").await;
     assert_eq!(status, 200);
-    let line =
-        r#"sluicegate_receiver_accepted_log_records_total{receiver="otlp",transport="grpc"} 7"#;
+    let line = r#"sluicegate_receiver_accepted_log_records_total{receiver="otlp",transport="grpc"} 7"#;
     assert!(page.lines().any(|found| found == line), "{page}");
     assert_eq!(get(running.address("metrics"), "/").await.0, 404);
 }
@@ -168,10 +137,7 @@ async fn the_metrics_are_a_page() {
 async fn a_port_in_use_is_shown_in_the_configuration() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
-    let problems = bound(&config(&address.to_string()))
-        .await
-        .unwrap_err()
-        .to_string();
+    let problems = bound(&config(&address.to_string())).await.unwrap_err().to_string();
     let port = address.port().to_string();
     insta::assert_snapshot!(problems.replace(&port, "4317"));
 }

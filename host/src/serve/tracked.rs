@@ -30,20 +30,12 @@ struct UnderWay(Arc<AtomicUsize>);
 impl Tracked {
     /// `cut_off` is cancelled when the requests under way are to be answered that Sluicegate shuts down.
     pub(super) fn new(cut_off: CancellationToken) -> Self {
-        Self {
-            service: (),
-            under_way: Arc::default(),
-            cut_off,
-        }
+        Self { service: (), under_way: Arc::default(), cut_off }
     }
 
     /// Counts the requests of `service` too.
     pub(super) fn wrap<S>(&self, service: S) -> Tracked<S> {
-        Tracked {
-            service,
-            under_way: self.under_way.clone(),
-            cut_off: self.cut_off.clone(),
-        }
+        Tracked { service, under_way: self.under_way.clone(), cut_off: self.cut_off.clone() }
     }
 
     /// How many requests are under way.

@@ -26,25 +26,15 @@ pub(super) struct Bounded {
 impl Bounded {
     /// `register` makes the counter for a label value.
     pub(super) fn new(register: impl Fn(&str) -> Counter + Send + Sync + 'static) -> Self {
-        Self {
-            register: Box::new(register),
-            counters: Mutex::default(),
-        }
+        Self { register: Box::new(register), counters: Mutex::default() }
     }
 
     /// Adds `n` to the counter of `value`.
     pub(super) fn add(&self, value: &str, n: u64) {
-        let value = value
-            .char_indices()
-            .nth(LENGTH)
-            .map_or(value, |(end, _)| &value[..end]);
+        let value = value.char_indices().nth(LENGTH).map_or(value, |(end, _)| &value[..end]);
         // A panic can't leave the map half-changed, so a poisoned lock is as good as any.
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = if counters.contains_key(value) || counters.len() < VALUES {
-            value
-        } else {
-            OTHER
-        };
+        let value = if counters.contains_key(value) || counters.len() < VALUES { value } else { OTHER };
         if let Some(counter) = counters.get(value) {
             counter.increment(n);
         } else {

@@ -3,8 +3,7 @@ use std::io::{self, IsTerminal};
 
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{
-    Layer, filter::Targets, fmt, fmt::MakeWriter, layer::SubscriberExt, registry,
-    util::SubscriberInitExt,
+    Layer, filter::Targets, fmt, fmt::MakeWriter, layer::SubscriberExt, registry, util::SubscriberInitExt,
 };
 
 use crate::config::Encoding;
@@ -26,9 +25,7 @@ where
     };
     // What the libraries have to say is about connections and bytes: at "info" it would bury our own lines.
     let libraries = level.min(Level::WARN);
-    let targets = Targets::new()
-        .with_default(libraries)
-        .with_target(env!("CARGO_CRATE_NAME"), level);
+    let targets = Targets::new().with_default(libraries).with_target(env!("CARGO_CRATE_NAME"), level);
     registry().with(lines.with_filter(targets))
 }
 
@@ -63,35 +60,21 @@ mod tests {
             tracing::warn!(target: "h2::client", "a broken frame");
         });
         let text = lines.0.lock().unwrap();
-        String::from_utf8(text.clone())
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        String::from_utf8(text.clone()).unwrap().lines().map(str::to_owned).collect()
     }
 
     #[test]
     fn a_line_for_people() {
-        let [ready, frame] = &written(Level::INFO, Encoding::Console)[..] else {
-            panic!("two lines")
-        };
-        assert!(
-            ready.ends_with("ready listening=\"grpc.otlp=127.0.0.1:4317\""),
-            "{ready}"
-        );
+        let [ready, frame] = &written(Level::INFO, Encoding::Console)[..] else { panic!("two lines") };
+        assert!(ready.ends_with("ready listening=\"grpc.otlp=127.0.0.1:4317\""), "{ready}");
         assert!(frame.contains("a broken frame"), "{frame}");
     }
 
     #[test]
     fn a_line_for_programs() {
-        let [ready, _] = &written(Level::INFO, Encoding::Json)[..] else {
-            panic!("two lines")
-        };
+        let [ready, _] = &written(Level::INFO, Encoding::Json)[..] else { panic!("two lines") };
         let ready: serde_json::Value = serde_json::from_str(ready).unwrap();
-        assert_eq!(
-            (&ready["message"], &ready["level"]),
-            (&"ready".into(), &"INFO".into())
-        );
+        assert_eq!((&ready["message"], &ready["level"]), (&"ready".into(), &"INFO".into()));
         assert_eq!(ready["listening"], "grpc.otlp=127.0.0.1:4317");
     }
 

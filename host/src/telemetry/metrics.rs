@@ -2,9 +2,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
-use metrics_exporter_prometheus::{
-    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
-};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::bounded::Bounded;
 
@@ -50,9 +48,8 @@ const PREFIX: &str = "sluicegate_";
 const FILTER_DURATION: &str = "sluicegate_filter_duration_seconds";
 
 /// In seconds: from a severity check of a small batch to the default deadline of 100 ms and ten times beyond it.
-const DURATION_BUCKETS: [f64; 13] = [
-    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 1e-1, 1.0,
-];
+const DURATION_BUCKETS: [f64; 13] =
+    [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 1e-1, 1.0];
 
 /// What the page says of each name.
 const HELP: &str = "\
@@ -86,10 +83,7 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Full(FILTER_DURATION.to_owned()), &DURATION_BUCKETS)
             .expect("there are buckets")
             .build_recorder();
-        let metrics = Self {
-            handle: recorder.handle(),
-            recorder: Arc::new(recorder),
-        };
+        let metrics = Self { handle: recorder.handle(), recorder: Arc::new(recorder) };
         metrics.describe();
         metrics
     }
@@ -97,8 +91,7 @@ impl Metrics {
     /// The metrics of the receiver `name`, where requests come in by `transport`.
     #[must_use]
     pub fn receiver(&self, name: &str, transport: &'static str) -> ReceiverMetrics {
-        let counter =
-            |metric| self.counter(metric, &[("receiver", name), ("transport", transport)]);
+        let counter = |metric| self.counter(metric, &[("receiver", name), ("transport", transport)]);
         ReceiverMetrics {
             accepted: counter("receiver_accepted_log_records"),
             refused: counter("receiver_refused_log_records"),
@@ -110,18 +103,14 @@ impl Metrics {
     pub fn processor(&self, name: &str) -> ProcessorMetrics {
         let bounded = |metric: &'static str, label: &'static str| {
             let (metrics, name) = (self.clone(), name.to_owned());
-            Arc::new(Bounded::new(move |value| {
-                metrics.counter(metric, &[("processor", &name), (label, value)])
-            }))
+            Arc::new(Bounded::new(move |value| metrics.counter(metric, &[("processor", &name), (label, value)])))
         };
         let labels = [("processor", name)];
         ProcessorMetrics {
             incoming: self.counter("processor_incoming_items", &labels),
             outgoing: self.counter("processor_outgoing_items", &labels),
             changed: self.counter("filter_changed_log_records", &labels),
-            duration: self
-                .recorder
-                .register_histogram(&key("filter_duration_seconds", &labels), &METADATA),
+            duration: self.recorder.register_histogram(&key("filter_duration_seconds", &labels), &METADATA),
             dropped: bounded("filter_dropped_log_records", "reason"),
             routed: bounded("filter_routed_log_records", "route"),
             failures: bounded("filter_failures", "kind"),
@@ -135,9 +124,7 @@ impl Metrics {
         ExporterMetrics {
             sent: self.counter("exporter_sent_log_records", &labels),
             failed: self.counter("exporter_send_failed_log_records", &labels),
-            in_flight: self
-                .recorder
-                .register_gauge(&key("exporter_in_flight_requests", &labels), &METADATA),
+            in_flight: self.recorder.register_gauge(&key("exporter_in_flight_requests", &labels), &METADATA),
         }
     }
 
@@ -154,8 +141,7 @@ impl Metrics {
     }
 
     fn counter(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> Counter {
-        self.recorder
-            .register_counter(&key(metric, labels), &METADATA)
+        self.recorder.register_counter(&key(metric, labels), &METADATA)
     }
 
     fn describe(&self) {
@@ -263,10 +249,7 @@ fn name_of(metric: &str) -> String {
 }
 
 fn key(metric: &str, labels: &[(&'static str, &str)]) -> Key {
-    let labels: Vec<_> = labels
-        .iter()
-        .map(|&(name, value)| Label::new(name, value.to_owned()))
-        .collect();
+    let labels: Vec<_> = labels.iter().map(|&(name, value)| Label::new(name, value.to_owned())).collect();
     Key::from_parts(name_of(metric), labels)
 }
 
@@ -311,8 +294,7 @@ mod tests {
     fn a_request_is_in_flight_until_it_is_dropped() {
         let metrics = Metrics::new();
         let exporter = metrics.exporter("file");
-        let in_flight =
-            |n: u32| format!("sluicegate_exporter_in_flight_requests{{exporter=\"file\"}} {n}");
+        let in_flight = |n: u32| format!("sluicegate_exporter_in_flight_requests{{exporter=\"file\"}} {n}");
         let (first, second) = (exporter.start(), exporter.start());
         assert!(page(&metrics).contains(&in_flight(2)));
         drop((first, second));
@@ -328,25 +310,13 @@ mod tests {
         }
         processor.dropped(&"é".repeat(5000), 1);
         let page = page(&metrics);
-        let dropped: Vec<_> = page
-            .iter()
-            .filter(|line| line.contains("filter_dropped"))
-            .collect();
+        let dropped: Vec<_> = page.iter().filter(|line| line.contains("filter_dropped")).collect();
         assert_eq!(dropped.len(), 101);
-        assert!(
-            dropped
-                .iter()
-                .any(|line| line.ends_with("reason=\"other\"} 901")),
-            "{dropped:?}"
-        );
+        assert!(dropped.iter().any(|line| line.ends_with("reason=\"other\"} 901")), "{dropped:?}");
 
         let processor = metrics.processor("wasm/wordy");
         processor.dropped(&"é".repeat(5000), 1);
-        assert!(
-            metrics
-                .render()
-                .contains(&format!("reason=\"{}\"", "é".repeat(100)))
-        );
+        assert!(metrics.render().contains(&format!("reason=\"{}\"", "é".repeat(100))));
     }
 
     #[test]
@@ -354,10 +324,6 @@ mod tests {
         let (one, other) = (Metrics::new(), Metrics::new());
         one.exporter("file").sent(1);
         other.exporter("file").sent(2);
-        assert!(
-            page(&one)
-                .iter()
-                .any(|line| line.ends_with("sent_log_records_total{exporter=\"file\"} 1"))
-        );
+        assert!(page(&one).iter().any(|line| line.ends_with("sent_log_records_total{exporter=\"file\"} 1")));
     }
 }

@@ -19,53 +19,30 @@ pub(super) struct Summary {
 }
 
 pub(super) fn logs(request: &ExportLogsServiceRequest) -> Summary {
-    let scopes = request
-        .resource_logs
-        .iter()
-        .flat_map(|resource| &resource.scope_logs);
+    let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
     let records: Vec<_> = scopes.flat_map(|scope| &scope.log_records).collect();
     let mut lines = String::new();
-    records
-        .iter()
-        .for_each(|record| log_record(&mut lines, record));
-    let counts = format!(
-        "{}, {}",
-        count(request.resource_logs.len(), "resource"),
-        count(records.len(), "log record")
-    );
+    records.iter().for_each(|record| log_record(&mut lines, record));
+    let counts = format!("{}, {}", count(request.resource_logs.len(), "resource"), count(records.len(), "log record"));
     Summary { counts, lines }
 }
 
 pub(super) fn traces(request: &ExportTraceServiceRequest) -> Summary {
-    let scopes = request
-        .resource_spans
-        .iter()
-        .flat_map(|resource| &resource.scope_spans);
+    let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
     let spans: Vec<_> = scopes.flat_map(|scope| &scope.spans).collect();
     let mut lines = String::new();
     spans.iter().for_each(|one| span(&mut lines, one));
-    let counts = format!(
-        "{}, {}",
-        count(request.resource_spans.len(), "resource"),
-        count(spans.len(), "span")
-    );
+    let counts = format!("{}, {}", count(request.resource_spans.len(), "resource"), count(spans.len(), "span"));
     Summary { counts, lines }
 }
 
 pub(super) fn metrics(request: &ExportMetricsServiceRequest) -> Summary {
-    let scopes = request
-        .resource_metrics
-        .iter()
-        .flat_map(|resource| &resource.scope_metrics);
+    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
     let metrics: Vec<_> = scopes.flat_map(|scope| &scope.metrics).collect();
     let mut lines = String::new();
     let points = metrics.iter().map(|one| metric(&mut lines, one)).sum();
     let resources = count(request.resource_metrics.len(), "resource");
-    let counts = format!(
-        "{resources}, {}, {}",
-        count(metrics.len(), "metric"),
-        count(points, "data point")
-    );
+    let counts = format!("{resources}, {}, {}", count(metrics.len(), "metric"), count(points, "data point"));
     Summary { counts, lines }
 }
 
@@ -98,8 +75,7 @@ fn span(lines: &mut String, span: &Span) {
     string(lines, &span.name);
     for id in [&span.trace_id, &span.span_id] {
         lines.push(' ');
-        id.iter()
-            .for_each(|byte| lines.push_str(&format!("{byte:02x}")));
+        id.iter().for_each(|byte| lines.push_str(&format!("{byte:02x}")));
     }
     attributes(lines, &span.attributes);
     lines.push('\n');
@@ -112,31 +88,16 @@ fn metric(lines: &mut String, metric: &Metric) -> usize {
         None => ("-", Vec::new()),
         Some(metric::Data::Gauge(gauge)) => ("gauge", numbers(&gauge.data_points)),
         Some(metric::Data::Sum(sum)) => ("sum", numbers(&sum.data_points)),
-        Some(metric::Data::Histogram(histogram)) => (
-            "histogram",
-            histogram
-                .data_points
-                .iter()
-                .map(|point| distribution(point.count, point.sum))
-                .collect(),
-        ),
+        Some(metric::Data::Histogram(histogram)) => {
+            ("histogram", histogram.data_points.iter().map(|point| distribution(point.count, point.sum)).collect())
+        }
         Some(metric::Data::ExponentialHistogram(histogram)) => {
             let points = histogram.data_points.iter();
-            (
-                "exponential_histogram",
-                points
-                    .map(|point| distribution(point.count, point.sum))
-                    .collect(),
-            )
+            ("exponential_histogram", points.map(|point| distribution(point.count, point.sum)).collect())
         }
-        Some(metric::Data::Summary(summary)) => (
-            "summary",
-            summary
-                .data_points
-                .iter()
-                .map(|point| distribution(point.count, Some(point.sum)))
-                .collect(),
-        ),
+        Some(metric::Data::Summary(summary)) => {
+            ("summary", summary.data_points.iter().map(|point| distribution(point.count, Some(point.sum))).collect())
+        }
     };
     string(lines, &metric.name);
     lines.push(' ');
@@ -198,9 +159,7 @@ fn value(lines: &mut String, of: &AnyValue) {
         Some(any_value::Value::BoolValue(value)) => lines.push_str(&value.to_string()),
         Some(any_value::Value::IntValue(value)) => lines.push_str(&value.to_string()),
         Some(any_value::Value::DoubleValue(value)) => lines.push_str(&value.to_string()),
-        Some(any_value::Value::BytesValue(bytes)) => {
-            lines.push_str(&format!("<{}>", count(bytes.len(), "byte")))
-        }
+        Some(any_value::Value::BytesValue(bytes)) => lines.push_str(&format!("<{}>", count(bytes.len(), "byte"))),
         // An index into a table that log records, spans and metrics do not have.
         Some(any_value::Value::StringValueStrindex(_)) => {}
         Some(any_value::Value::ArrayValue(array)) => joined(lines, '[', &array.values, ']', value),
@@ -222,10 +181,6 @@ fn joined<T>(lines: &mut String, open: char, of: &[T], close: char, one: impl Fn
 /// A line break in a string would look like the next record, and an escape sequence may do anything to a terminal.
 fn string(lines: &mut String, text: &str) {
     for c in text.chars() {
-        if c.is_control() {
-            lines.extend(c.escape_default())
-        } else {
-            lines.push(c)
-        }
+        if c.is_control() { lines.extend(c.escape_default()) } else { lines.push(c) }
     }
 }

@@ -10,11 +10,7 @@ fn example(signal: Signal) -> Request {
         Signal::Metrics => include_str!("../../../tests/data/otlp/metrics.json"),
     };
     let body = json::from_json(signal, &serde_json::from_str(text).unwrap()).unwrap();
-    Request {
-        signal,
-        body,
-        deadline: None,
-    }
+    Request { signal, body, deadline: None }
 }
 
 async fn written(verbosity: Verbosity, request: Request) -> String {
@@ -60,17 +56,7 @@ async fn detailed_is_everything() {
 #[tokio::test]
 async fn what_is_no_otlp_is_refused_and_output_that_fails_is_not_hidden() {
     let debug = Debug::with_output(Verbosity::Basic, |_| Err(io::ErrorKind::BrokenPipe.into()));
-    let request = Request {
-        signal: Signal::Logs,
-        body: (&b"\x0a\x05"[..]).into(),
-        deadline: None,
-    };
-    assert!(matches!(
-        debug.export(request).await,
-        Err(Cause::Malformed(_))
-    ));
-    assert!(matches!(
-        debug.export(example(Signal::Logs)).await,
-        Err(Cause::Write(_))
-    ));
+    let request = Request { signal: Signal::Logs, body: (&b"\x0a\x05"[..]).into(), deadline: None };
+    assert!(matches!(debug.export(request).await, Err(Cause::Malformed(_))));
+    assert!(matches!(debug.export(example(Signal::Logs)).await, Err(Cause::Write(_))));
 }

@@ -7,11 +7,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message;
 
 fn request(records: usize, text: &str) -> Request {
-    Request {
-        signal: Signal::Logs,
-        body: logs_bytes(records, text),
-        deadline: None,
-    }
+    Request { signal: Signal::Logs, body: logs_bytes(records, text), deadline: None }
 }
 
 /// What the file holds, read back.
@@ -19,9 +15,7 @@ fn requests(path: &Path) -> Vec<ExportLogsServiceRequest> {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'));
     let read = |line| json::from_json(Signal::Logs, &serde_json::from_str(line).unwrap()).unwrap();
-    text.lines()
-        .map(|line| ExportLogsServiceRequest::decode(read(line)).unwrap())
-        .collect()
+    text.lines().map(|line| ExportLogsServiceRequest::decode(read(line)).unwrap()).collect()
 }
 
 #[tokio::test]
@@ -35,15 +29,8 @@ async fn a_request_is_a_line() {
     file.export(request(1, "INFO")).await.unwrap();
     file.export(request(2, "WARN")).await.unwrap();
     // Another start goes on where the last one ended.
-    File::new(&path)
-        .unwrap()
-        .export(request(3, "ERROR"))
-        .await
-        .unwrap();
-    assert_eq!(
-        requests(&path),
-        [logs(1, "INFO"), logs(2, "WARN"), logs(3, "ERROR")]
-    );
+    File::new(&path).unwrap().export(request(3, "ERROR")).await.unwrap();
+    assert_eq!(requests(&path), [logs(1, "INFO"), logs(2, "WARN"), logs(3, "ERROR")]);
 }
 
 #[tokio::test]
@@ -51,13 +38,10 @@ async fn lines_do_not_mix() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kept.jsonl");
     let file = File::new(&path).unwrap();
-    let all =
-        futures::future::join_all((0..50).map(|n| file.export(request(n * 20, "INFO")))).await;
+    let all = futures::future::join_all((0..50).map(|n| file.export(request(n * 20, "INFO")))).await;
     assert!(all.iter().all(Result::is_ok));
-    let mut sizes: Vec<_> = requests(&path)
-        .iter()
-        .map(|request| request.resource_logs[0].scope_logs[0].log_records.len())
-        .collect();
+    let mut sizes: Vec<_> =
+        requests(&path).iter().map(|request| request.resource_logs[0].scope_logs[0].log_records.len()).collect();
     sizes.sort_unstable();
     assert_eq!(sizes, (0..50).map(|n| n * 20).collect::<Vec<_>>());
 }
@@ -68,16 +52,9 @@ async fn what_is_no_otlp_is_not_written() {
     let path = folder.path().join("kept.jsonl");
     let file = File::new(&path).unwrap();
     file.open().unwrap();
-    let request = Request {
-        signal: Signal::Traces,
-        body: (&b"\x0a\x05"[..]).into(),
-        deadline: None,
-    };
+    let request = Request { signal: Signal::Traces, body: (&b"\x0a\x05"[..]).into(), deadline: None };
     let error = file.export(request).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "resourceSpans: the message ends within a value"
-    );
+    assert_eq!(error.to_string(), "resourceSpans: the message ends within a value");
     assert_eq!(requests(&path), []);
 }
 
@@ -86,13 +63,7 @@ fn a_path_that_can_not_be_a_file_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("logs");
     let error = File::new(&missing.join("kept.jsonl")).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "the folder {} does not exist: create it first",
-            missing.display()
-        )
-    );
+    assert_eq!(error.to_string(), format!("the folder {} does not exist: create it first", missing.display()));
     let error = File::new(folder.path()).unwrap_err();
     assert_eq!(error.to_string(), "this is a folder, not a file");
 }
@@ -103,10 +74,7 @@ fn a_line_that_a_crash_cut_off_stays_alone() {
     let path = folder.path().join("kept.jsonl");
     fs::write(&path, "{\"resourceLogs\":[").unwrap();
     Lines::open(&path).unwrap().append(b"{}\n").unwrap();
-    assert_eq!(
-        fs::read_to_string(&path).unwrap(),
-        "{\"resourceLogs\":[\n{}\n"
-    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"resourceLogs\":[\n{}\n");
 }
 
 #[cfg(target_os = "linux")]
@@ -116,10 +84,7 @@ fn a_line_that_can_not_be_written_leaves_nothing_behind() {
     let path = folder.path().join("kept.jsonl");
     fs::write(&path, "{}\n").unwrap();
     // What is open for reading only can't be cut either, as on a disk that has gone bad.
-    let mut lines = Lines {
-        file: fs::File::open(&path).unwrap(),
-        torn: None,
-    };
+    let mut lines = Lines { file: fs::File::open(&path).unwrap(), torn: None };
     lines.append(b"{\"a\":1}\n").unwrap_err();
     assert_eq!(lines.torn, Some(3));
     // Once it can be, the half line goes before the next one comes.
@@ -128,15 +93,7 @@ fn a_line_that_can_not_be_written_leaves_nothing_behind() {
     lines.append(b"{\"b\":2}\n").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "{}\n{\"b\":2}\n");
 
-    let full = fs::OpenOptions::new()
-        .append(true)
-        .open("/dev/full")
-        .unwrap();
-    let error = Lines {
-        file: full,
-        torn: None,
-    }
-    .append(b"{}\n")
-    .unwrap_err();
+    let full = fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
+    let error = Lines { file: full, torn: None }.append(b"{}\n").unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
 }

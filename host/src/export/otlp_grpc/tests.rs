@@ -19,10 +19,7 @@ use crate::{
 
 fn settings(address: SocketAddr) -> OtlpGrpcExporter {
     OtlpGrpcExporter {
-        endpoint: Spanned::new(
-            format!("http://{address}").parse().unwrap(),
-            Span::default(),
-        ),
+        endpoint: Spanned::new(format!("http://{address}").parse().unwrap(), Span::default()),
         compression: Compression::None,
         timeout: None,
         headers: HeaderMap::new(),
@@ -30,21 +27,15 @@ fn settings(address: SocketAddr) -> OtlpGrpcExporter {
 }
 
 fn request() -> Request {
-    Request {
-        signal: Signal::Logs,
-        body: logs_bytes(2, "INFO"),
-        deadline: None,
-    }
+    Request { signal: Signal::Logs, body: logs_bytes(2, "INFO"), deadline: None }
 }
 
 #[tokio::test]
 async fn requests_and_headers_arrive() {
     let collector = Collector::start().await;
-    for (compression, encoding) in [
-        (Compression::None, None),
-        (Compression::Gzip, Some("gzip")),
-        (Compression::Zstd, Some("zstd")),
-    ] {
+    for (compression, encoding) in
+        [(Compression::None, None), (Compression::Gzip, Some("gzip")), (Compression::Zstd, Some("zstd"))]
+    {
         let mut settings = settings(collector.address);
         settings.compression = compression;
         settings.headers.insert("x-tenant", "shop".parse().unwrap());
@@ -52,53 +43,26 @@ async fn requests_and_headers_arrive() {
         assert_eq!(answer, Response::default());
         let received = collector.received().pop().unwrap();
         assert_eq!(received.request, logs(2, "INFO"));
-        let header = |name: &str| {
-            received
-                .metadata
-                .get(name)
-                .map(|value| value.to_str().unwrap())
-        };
-        assert_eq!(
-            (header("x-tenant"), header("grpc-encoding")),
-            (Some("shop"), encoding)
-        );
+        let header = |name: &str| received.metadata.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!((header("x-tenant"), header("grpc-encoding")), (Some("shop"), encoding));
         assert!(header("user-agent").unwrap().starts_with("sluicegate/"));
     }
 }
 
 #[tokio::test]
 async fn a_partial_success_is_handed_back() {
-    let partial = || ExportLogsPartialSuccess {
-        rejected_log_records: 1,
-        error_message: "no".to_owned(),
-    };
+    let partial = || ExportLogsPartialSuccess { rejected_log_records: 1, error_message: "no".to_owned() };
     let collector = Collector::answering(move || Ok(Some(partial()))).await;
-    let answer = OtlpGrpc::new(&settings(collector.address))
-        .export(request())
-        .await
-        .unwrap();
-    assert_eq!(
-        answer.partial_success,
-        Some(PartialSuccess {
-            rejected: 1,
-            error_message: "no".to_owned()
-        })
-    );
+    let answer = OtlpGrpc::new(&settings(collector.address)).export(request()).await.unwrap();
+    assert_eq!(answer.partial_success, Some(PartialSuccess { rejected: 1, error_message: "no".to_owned() }));
 }
 
 #[tokio::test]
 async fn what_the_destination_answers_is_told_from_what_happens_on_the_way() {
     let collector = Collector::answering(|| Err(Status::unknown("its own reason"))).await;
-    match OtlpGrpc::new(&settings(collector.address))
-        .export(request())
-        .await
-        .unwrap_err()
-    {
+    match OtlpGrpc::new(&settings(collector.address)).export(request()).await.unwrap_err() {
         Cause::Refused(status) => {
-            assert_eq!(
-                (status.code(), status.message()),
-                (Code::Unknown, "its own reason")
-            );
+            assert_eq!((status.code(), status.message()), (Code::Unknown, "its own reason"));
         }
         other => panic!("{other}"),
     }
@@ -127,21 +91,12 @@ async fn an_answer_that_does_not_come_is_a_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut settings = settings(silent.local_addr().unwrap());
     settings.timeout = Some(Duration::from_millis(20));
-    let error = OtlpGrpc::new(&settings)
-        .export(request())
-        .await
-        .unwrap_err();
+    let error = OtlpGrpc::new(&settings).export(request()).await.unwrap_err();
     assert_eq!(error.to_string(), "no answer within 20ms");
 
     settings.timeout = Some(Duration::from_secs(3600));
     let sender_waits = Some(Instant::now() + Duration::from_millis(20));
-    let error = OtlpGrpc::new(&settings)
-        .export(Request {
-            deadline: sender_waits,
-            ..request()
-        })
-        .await
-        .unwrap_err();
+    let error = OtlpGrpc::new(&settings).export(Request { deadline: sender_waits, ..request() }).await.unwrap_err();
     assert!(matches!(error, Cause::Timeout(_)), "{error}");
 }
 
@@ -172,9 +127,7 @@ impl Service<http::Request<Body>> for CutsOff {
     }
 
     fn call(&mut self, _: http::Request<Body>) -> Self::Future {
-        let response = http::Response::builder()
-            .header("content-type", "application/grpc")
-            .body(Body::empty());
+        let response = http::Response::builder().header("content-type", "application/grpc").body(Body::empty());
         Box::pin(async { Ok(response.unwrap()) })
     }
 }
@@ -195,13 +148,11 @@ async fn requests_share_one_connection_side_by_side() {
     // It answers no request before it has all ten, and takes no second connection.
     let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(10));
     let service = Together(barrier);
-    let one =
-        futures::stream::once(async move { listener.accept().await.map(|(stream, _)| stream) });
+    let one = futures::stream::once(async move { listener.accept().await.map(|(stream, _)| stream) });
     let incoming = futures::StreamExt::chain(one, futures::stream::once(pending()));
-    tokio::spawn(Server::builder().serve_with_incoming(
-        crate::receive::grpc::OtlpGrpc::new(service, 1 << 20),
-        incoming,
-    ));
+    tokio::spawn(
+        Server::builder().serve_with_incoming(crate::receive::grpc::OtlpGrpc::new(service, 1 << 20), incoming),
+    );
     let answers = futures::future::join_all((0..10).map(|_| exporter.export(request()))).await;
     assert!(answers.iter().all(Result::is_ok));
 }

@@ -38,10 +38,7 @@ impl Handler for Fake {
 const LIMIT: usize = 100_000;
 
 async fn serve(answer: fn() -> Result<Response, Error>) -> (SocketAddr, Fake) {
-    let fake = Fake {
-        seen: Arc::default(),
-        answer,
-    };
+    let fake = Fake { seen: Arc::default(), answer };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = OtlpGrpc::new(fake.clone(), LIMIT);
@@ -66,37 +63,21 @@ async fn send(
     }
     grpc.ready().await.unwrap();
     let path = http::uri::PathAndQuery::from_static(path);
-    Ok(grpc
-        .unary(tonic::Request::new(body), path, ClientCodec)
-        .await?
-        .into_inner())
+    Ok(grpc.unary(tonic::Request::new(body), path, ClientCodec).await?.into_inner())
 }
 
 #[tokio::test]
 async fn requests_arrive_byte_for_byte() {
     let (address, fake) = serve(taken).await;
     // Nothing here looks into a request: this one is no protobuf.
-    let bodies = [
-        Bytes::new(),
-        Bytes::from_static(b"\xff\xff"),
-        logs_bytes(500, "INFO"),
-    ];
+    let bodies = [Bytes::new(), Bytes::from_static(b"\xff\xff"), logs_bytes(500, "INFO")];
     for signal in Signal::ALL {
-        for compression in [
-            None,
-            Some(CompressionEncoding::Gzip),
-            Some(CompressionEncoding::Zstd),
-        ] {
+        for compression in [None, Some(CompressionEncoding::Gzip), Some(CompressionEncoding::Zstd)] {
             for body in &bodies {
-                let answer = send(address, signal.grpc_path(), body.clone(), compression)
-                    .await
-                    .unwrap();
+                let answer = send(address, signal.grpc_path(), body.clone(), compression).await.unwrap();
                 assert_eq!(answer, Response::default());
                 let request = fake.seen.lock().unwrap().pop().unwrap();
-                assert_eq!(
-                    (request.signal, &request.body, request.deadline),
-                    (signal, body, None)
-                );
+                assert_eq!((request.signal, &request.body, request.deadline), (signal, body, None));
             }
         }
     }
@@ -106,68 +87,27 @@ async fn requests_arrive_byte_for_byte() {
 async fn generated_clients_of_all_three_services_are_served() {
     let (address, fake) = serve(taken).await;
     let mut logs_client = client(address).send_compressed(CompressionEncoding::Gzip);
-    assert_eq!(
-        logs_client
-            .export(logs(1, "INFO"))
-            .await
-            .unwrap()
-            .into_inner()
-            .partial_success,
-        None
-    );
+    assert_eq!(logs_client.export(logs(1, "INFO")).await.unwrap().into_inner().partial_success, None);
     let mut traces = TraceServiceClient::new(channel(address));
-    assert_eq!(
-        traces
-            .export(ExportTraceServiceRequest::default())
-            .await
-            .unwrap()
-            .into_inner()
-            .partial_success,
-        None
-    );
+    assert_eq!(traces.export(ExportTraceServiceRequest::default()).await.unwrap().into_inner().partial_success, None);
     let mut metrics = MetricsServiceClient::new(channel(address));
     assert_eq!(
-        metrics
-            .export(ExportMetricsServiceRequest::default())
-            .await
-            .unwrap()
-            .into_inner()
-            .partial_success,
+        metrics.export(ExportMetricsServiceRequest::default()).await.unwrap().into_inner().partial_success,
         None
     );
-    let seen: Vec<_> = fake
-        .seen
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|request| request.signal)
-        .collect();
+    let seen: Vec<_> = fake.seen.lock().unwrap().iter().map(|request| request.signal).collect();
     assert_eq!(seen, [Signal::Logs, Signal::Traces, Signal::Metrics]);
 }
 
 #[tokio::test]
 async fn a_partial_success_reaches_the_sender() {
     let (address, _) = serve(|| {
-        let partial = PartialSuccess {
-            rejected: 3,
-            error_message: "too old".to_owned(),
-        };
-        Ok(Response {
-            partial_success: Some(partial),
-        })
+        let partial = PartialSuccess { rejected: 3, error_message: "too old".to_owned() };
+        Ok(Response { partial_success: Some(partial) })
     })
     .await;
-    let partial = client(address)
-        .export(logs(5, "INFO"))
-        .await
-        .unwrap()
-        .into_inner()
-        .partial_success
-        .unwrap();
-    assert_eq!(
-        (partial.rejected_log_records, &*partial.error_message),
-        (3, "too old")
-    );
+    let partial = client(address).export(logs(5, "INFO")).await.unwrap().into_inner().partial_success.unwrap();
+    assert_eq!((partial.rejected_log_records, &*partial.error_message), (3, "too old"));
 }
 
 #[tokio::test]
@@ -175,21 +115,14 @@ async fn what_is_too_large_is_refused_for_good() {
     let (address, fake) = serve(taken).await;
     let path = Signal::Logs.grpc_path();
     let zeros = |len| Bytes::from(vec![0; len]);
-    for compression in [
-        None,
-        Some(CompressionEncoding::Gzip),
-        Some(CompressionEncoding::Zstd),
-    ] {
-        send(address, path, zeros(LIMIT), compression)
-            .await
-            .unwrap();
+    for compression in [None, Some(CompressionEncoding::Gzip), Some(CompressionEncoding::Zstd)] {
+        send(address, path, zeros(LIMIT), compression).await.unwrap();
         for len in [LIMIT + 1, 100 * LIMIT] {
-            let status = send(address, path, zeros(len), compression)
-                .await
-                .unwrap_err();
+            let status = send(address, path, zeros(len), compression).await.unwrap_err();
             assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
             assert!(!has_retry_info(&status));
-            let message = "the request is larger than 100000 bytes: send smaller batches, or raise max_recv_msg_size_mib";
+            let message =
+                "the request is larger than 100000 bytes: send smaller batches, or raise max_recv_msg_size_mib";
             assert_eq!(status.message(), message);
         }
     }
@@ -200,22 +133,13 @@ async fn what_is_too_large_is_refused_for_good() {
 async fn a_failure_reaches_the_sender_as_its_status() {
     let (address, _) = serve(|| Err(Error::NoPipeline(Signal::Logs))).await;
     let status = client(address).export(logs(1, "INFO")).await.unwrap_err();
-    assert_eq!(
-        (status.code(), status.message()),
-        (Code::Unimplemented, "no pipeline is configured for logs")
-    );
+    assert_eq!((status.code(), status.message()), (Code::Unimplemented, "no pipeline is configured for logs"));
 }
 
 #[tokio::test]
 async fn an_unknown_method_is_unimplemented() {
     let (address, _) = serve(taken).await;
-    let status = send(
-        address,
-        "/opentelemetry.proto.collector.logs.v1.LogsService/Import",
-        Bytes::new(),
-        None,
-    )
-    .await;
+    let status = send(address, "/opentelemetry.proto.collector.logs.v1.LogsService/Import", Bytes::new(), None).await;
     assert_eq!(status.unwrap_err().code(), Code::Unimplemented);
 }
 
@@ -227,10 +151,7 @@ async fn the_senders_timeout_becomes_the_deadline() {
     let before = Instant::now();
     client(address).export(request).await.unwrap();
     let deadline = fake.seen.lock().unwrap()[0].deadline.unwrap();
-    assert!(
-        deadline >= before + Duration::from_secs(3599)
-            && deadline <= Instant::now() + Duration::from_secs(3600)
-    );
+    assert!(deadline >= before + Duration::from_secs(3599) && deadline <= Instant::now() + Duration::from_secs(3600));
 }
 
 #[test]
@@ -246,17 +167,7 @@ fn a_timeout_is_digits_and_a_unit() {
     check("5m", Some(Duration::from_millis(5)));
     check("7u", Some(Duration::from_micros(7)));
     check("0n", Some(Duration::ZERO));
-    for value in [
-        "",
-        "S",
-        "10",
-        "10s",
-        "-1S",
-        "+1S",
-        "1.5S",
-        "100000000S",
-        "10 S",
-    ] {
+    for value in ["", "S", "10", "10s", "-1S", "+1S", "1.5S", "100000000S", "10 S"] {
         check(value, None);
     }
     assert_eq!(timeout(&HeaderMap::new()), None);

@@ -1,0 +1,28 @@
+//! `sluicegate validate`.
+use std::path::PathBuf;
+
+use clap::Args;
+use sluicegate::{config::Config, pipeline::Pipelines, telemetry::Metrics};
+
+use super::Failure;
+
+/// Load everything that `run` would, components and routes included, and say what is wrong
+#[derive(Debug, Args)]
+pub(super) struct Validate {
+    /// The configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl Validate {
+    #[tokio::main]
+    pub(super) async fn execute(self) -> Result<(), Failure> {
+        let (config, warnings) = Config::load(&self.config)?;
+        Pipelines::load(&config, &Metrics::new()).await?;
+        if !warnings.is_empty() {
+            eprintln!("{warnings}");
+        }
+        println!("{} is valid", self.config.display());
+        Ok(())
+    }
+}
