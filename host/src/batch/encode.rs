@@ -64,11 +64,12 @@ enum Source {
     Open,
 }
 
+/// Offsets fit: requests are smaller than 4 GiB, and what changes add is bounded.
 #[derive(Debug, Clone, Copy)]
 struct Segment {
     source: Source,
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
 }
 
 /// An envelope whose header is still to be written.
@@ -100,12 +101,20 @@ struct Edits<'a> {
     encoded: Vec<(u32, usize, usize)>,
     /// Of each change, whether it is in the message that is being written.
     placed: Vec<bool>,
+    /// Whether all changes are of attributes.
+    attributes_only: bool,
 }
 
 impl<'a> Edits<'a> {
     fn new(batch: &'a Batch, level: Level, attributes: u32) -> Self {
         let changes: Vec<_> = batch.changes.at(level).collect();
-        Self { encoded: vec![(0, 0, 0); changes.len()], placed: vec![false; changes.len()], changes, attributes }
+        Self {
+            encoded: vec![(0, 0, 0); changes.len()],
+            placed: vec![false; changes.len()],
+            attributes_only: changes.iter().all(|changes| changes.field.attribute().is_some()),
+            changes,
+            attributes,
+        }
     }
 
     #[inline]
@@ -144,6 +153,9 @@ impl<'a> Edits<'a> {
             return self.changes.iter().position(|changes| {
                 changes.cells[row as usize] != 0 && changes.field.attribute().is_some_and(|name| name.as_bytes() == key)
             });
+        }
+        if self.attributes_only {
+            return None;
         }
         self.changes
             .iter()
@@ -202,7 +214,7 @@ impl<'a> Encoder<'a> {
                 Source::Replaced => &self.batch.replaced,
                 Source::Scratch | Source::Open => &self.scratch,
             };
-            out.extend_from_slice(&source[segment.start..segment.end]);
+            out.extend_from_slice(&source[segment.start as usize..segment.end as usize]);
         }
         self.len = 0;
     }
@@ -211,11 +223,13 @@ impl<'a> Encoder<'a> {
     pub(super) fn record(&mut self, row: u32) {
         let current = self.batch.row(row);
         let content = current.span.content();
-        if self.record.touch(row) {
-            self.rewrite(Level::Record, row, current.into(), std::iter::once(content));
-        } else {
-            self.push(current.into(), content.start, content.end);
+        if !self.record.touch(row) {
+            return self.push(current.into(), content.start, content.end);
         }
+        // Nothing before the first attribute changes if nothing but attributes does.
+        let first = if self.record.attributes_only { current.attributes as usize } else { content.start };
+        self.push(current.into(), content.start, first);
+        self.rewrite(Level::Record, row, current.into(), std::iter::once(first..content.end));
     }
 
     /// The content of the `InstrumentationScope` of a row.
@@ -464,7 +478,7 @@ impl<'a> Encoder<'a> {
         let start = self.scratch.len();
         put_header(&mut self.scratch, number, self.len - open.len);
         let end = self.scratch.len();
-        self.segments[open.segment] = Segment { source: Source::Open, start, end };
+        self.segments[open.segment] = Segment { source: Source::Open, start: start as u32, end: end as u32 };
         self.len += end - start;
     }
 
@@ -472,6 +486,7 @@ impl<'a> Encoder<'a> {
     #[inline]
     fn push(&mut self, source: Source, start: usize, end: usize) {
         self.len += end - start;
+        let (start, end) = (start as u32, end as u32);
         match self.segments.last_mut() {
             Some(last) if last.source == source && last.end == start => last.end = end,
             _ if start == end => {}

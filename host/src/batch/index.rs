@@ -242,6 +242,10 @@ const EVENT_NAME: u8 = 0x62;
 #[inline]
 fn attribute(reader: &mut Reader<'_>) -> Option<()> {
     let (start, end) = reader.delimited()?;
+    let content = &reader.bytes[start..end];
+    if is_ascii(content) && is_plain(content) {
+        return Some(());
+    }
     let mut inner = Reader::new(reader.bytes, start, end);
     expect(&mut inner, 0x0a)?;
     string(&mut inner)?;
@@ -251,6 +255,21 @@ fn attribute(reader: &mut Reader<'_>) -> Option<()> {
         return None;
     }
     any_value(Reader::new(reader.bytes, start, end), LOG_RECORD_DEPTH + 2)
+}
+
+/// Whether a `KeyValue` that is known to be ASCII is a key, then a value without nested ones, and nothing else. No
+/// length in it can take more than one byte, and no string can be anything but UTF-8.
+#[inline]
+fn is_plain(content: &[u8]) -> bool {
+    let [0x0a, key, rest @ ..] = content else { return false };
+    let Some([0x12, length, value @ ..]) = rest.get(usize::from(*key)..) else { return false };
+    value.len() == usize::from(*length)
+        && match value {
+            [] | [0x10 | 0x18, _] => true,
+            [0x0a | 0x3a, length, text @ ..] => text.len() == usize::from(*length),
+            [0x21, double @ ..] => double.len() == 8,
+            _ => false,
+        }
 }
 
 /// An `AnyValue` of one field at most.
@@ -297,5 +316,22 @@ fn expect(reader: &mut Reader<'_>, byte: u8) -> Option<()> {
 fn string(reader: &mut Reader<'_>) -> Option<()> {
     let (start, end) = reader.delimited()?;
     let bytes = &reader.bytes[start..end];
-    (bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()).then_some(())
+    (is_ascii(bytes) || std::str::from_utf8(bytes).is_ok()).then_some(())
+}
+
+/// Most strings are short: those are looked at in one or two words, the last of which may overlap.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) if bytes.len() <= 16 => {
+            (u64::from_ne_bytes(*first) | u64::from_ne_bytes(*last)) & HIGH == 0
+        }
+        (Some(_), Some(last)) => {
+            let (words, _) = bytes.as_chunks::<8>();
+            let all = words.iter().fold(u64::from_ne_bytes(*last), |all, word| all | u64::from_ne_bytes(*word));
+            all & HIGH == 0
+        }
+        _ => bytes.iter().fold(0, |all, byte| all | byte) < 0x80,
+    }
 }
