@@ -106,13 +106,13 @@ impl Sluicegate {
 }
 
 impl Addresses {
-    /// Reads them where `line` is the start line, in either encoding.
+    /// Reads them where `line` is the start line, in either encoding: `listening` has `NAME=ADDRESS` for each.
     fn read(line: &str) -> Option<Self> {
-        let address = |field: &str| {
-            let (_, value) = line.split_once(field)?;
-            let value = value.trim_start_matches(['"', ':', '=', ' ']);
-            let end = value.find(['"', ' ', ',', '}']).unwrap_or(value.len());
-            value[..end].parse().ok()
+        let (_, listening) = line.split_once("listening")?;
+        let listening = listening.trim_start_matches(['"', ':', '=']).split('"').next()?;
+        let address = |name: &str| {
+            let named = listening.split(' ').filter_map(|listener| listener.split_once('='));
+            named.clone().find(|(listener, _)| *listener == name)?.1.parse().ok()
         };
         Some(Self { grpc: address("grpc.otlp")?, metrics: address("metrics"), health: address("health_check") })
     }

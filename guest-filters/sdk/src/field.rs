@@ -1,6 +1,7 @@
 //! The fields of a record, for filters whose settings choose them.
-use crate::raw;
+use crate::{Error, Value, raw};
 use serde::Deserialize;
+use std::fmt;
 
 /// A field of a record that can be read and changed.
 ///
@@ -45,6 +46,90 @@ pub enum Field {
     ScopeName,
     /// The instrumentation scope's version: a string, which can't be changed.
     ScopeVersion,
+}
+
+/// How many messages a value may hold within each other as a record's body. Sluicegate limits a request to 64, of
+/// which the body's own is the fourth; in an attribute it stands one deeper.
+const MOST_NESTED_IN_BODY: usize = 60;
+
+impl Field {
+    /// Whether the field takes this value. [`Value::Empty`], which removes a field, is taken by all that can be
+    /// changed.
+    ///
+    /// ```
+    /// use sluicegate_filter::{Field, Value};
+    ///
+    /// assert!(Field::SeverityNumber.check(Value::Int(9)).is_ok());
+    /// let error = Field::SeverityNumber.check(Value::Int(99)).unwrap_err();
+    /// assert_eq!(error.to_string(), "severity_number takes an int from 0 to 24, not 99");
+    /// ```
+    ///
+    /// # Errors
+    /// Says what the field takes, or that it can't be changed.
+    pub fn check(&self, value: Value<'_>) -> Result<(), Error> {
+        let wanted = match (self, value) {
+            (Self::ScopeName | Self::ScopeVersion, _) => {
+                return Err(format!("{self} can't be changed").into());
+            }
+            (
+                Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name),
+                _,
+            ) if name.is_empty() => {
+                return Err("an attribute's key may not be empty".into());
+            }
+            (Self::Body, _) if value.nested() > MOST_NESTED_IN_BODY => {
+                "a value that is nested less deep"
+            }
+            (Self::Attribute(_) | Self::ResourceAttribute(_) | Self::ScopeAttribute(_), _)
+                if value.nested() >= MOST_NESTED_IN_BODY =>
+            {
+                "a value that is nested less deep"
+            }
+            (
+                Self::Body
+                | Self::Attribute(_)
+                | Self::ResourceAttribute(_)
+                | Self::ScopeAttribute(_),
+                _,
+            )
+            | (_, Value::Empty)
+            | (Self::Time | Self::ObservedTime, Value::Int(0..))
+            | (Self::SeverityNumber, Value::Int(0..=24))
+            | (Self::TraceFlags, Value::Int(0..=255))
+            | (Self::SeverityText | Self::EventName, Value::Str(_)) => return Ok(()),
+            (Self::TraceId, Value::Bytes(id)) if id.len() == 16 => return Ok(()),
+            (Self::SpanId, Value::Bytes(id)) if id.len() == 8 => return Ok(()),
+            (Self::Time | Self::ObservedTime, _) => "an int that is not negative",
+            (Self::SeverityNumber, _) => "an int from 0 to 24",
+            (Self::TraceFlags, _) => "an int from 0 to 255",
+            (Self::SeverityText | Self::EventName, _) => "a string",
+            (Self::TraceId, _) => "16 bytes",
+            (Self::SpanId, _) => "8 bytes",
+        };
+        Err(format!("{self} takes {wanted}, not {value:?}").into())
+    }
+}
+
+/// As settings write it.
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Time => "time",
+            Self::ObservedTime => "observed_time",
+            Self::SeverityNumber => "severity_number",
+            Self::SeverityText => "severity_text",
+            Self::Body => "body",
+            Self::EventName => "event_name",
+            Self::TraceId => "trace_id",
+            Self::SpanId => "span_id",
+            Self::TraceFlags => "trace_flags",
+            Self::Attribute(name) => return write!(f, "attribute {name}"),
+            Self::ResourceAttribute(name) => return write!(f, "resource_attribute {name}"),
+            Self::ScopeAttribute(name) => return write!(f, "scope_attribute {name}"),
+            Self::ScopeName => "scope_name",
+            Self::ScopeVersion => "scope_version",
+        })
+    }
 }
 
 /// The fields of the contract, without the names of attributes.

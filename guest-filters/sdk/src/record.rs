@@ -338,40 +338,14 @@ impl Record<'_> {
     /// Sets a field that is chosen at run time. [`Value::Empty`] removes it.
     ///
     /// # Errors
-    /// Where the field doesn't take such a value, or can't be changed.
+    /// See [`Field::check`].
     pub fn set<'v>(&mut self, field: &Field, value: impl Into<Value<'v>>) -> Result<(), Error> {
         let value = value.into();
-        let wanted = match (field, value) {
-            (Field::ScopeName | Field::ScopeVersion, _) => {
-                return Err(format!("{field:?} can't be changed").into());
-            }
-            (
-                Field::Body
-                | Field::Attribute(_)
-                | Field::ResourceAttribute(_)
-                | Field::ScopeAttribute(_),
-                _,
-            )
-            | (_, Value::Empty)
-            | (Field::Time | Field::ObservedTime, Value::Int(0..))
-            | (Field::SeverityNumber, Value::Int(0..=24))
-            | (Field::TraceFlags, Value::Int(0..=255))
-            | (Field::SeverityText | Field::EventName, Value::Str(_))
-            | (Field::TraceId, Value::Bytes([_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _]))
-            | (Field::SpanId, Value::Bytes([_, _, _, _, _, _, _, _])) => {
-                let empty = matches!(value, Value::Int(0) | Value::Str(""))
-                    && Key::from(field).id.has_default();
-                self.edits.set(field.into(), (!empty).then_some(value));
-                return Ok(());
-            }
-            (Field::Time | Field::ObservedTime, _) => "an int that is not negative",
-            (Field::SeverityNumber, _) => "an int from 0 to 24",
-            (Field::TraceFlags, _) => "an int from 0 to 255",
-            (Field::SeverityText | Field::EventName, _) => "a string",
-            (Field::TraceId, _) => "16 bytes",
-            (Field::SpanId, _) => "8 bytes",
-        };
-        Err(format!("{field:?} takes {wanted}, not {value:?}").into())
+        field.check(value)?;
+        let key = Key::from(field);
+        let default = key.id.has_default() && matches!(value, Value::Int(0) | Value::Str(""));
+        self.edits.set(key, (!default).then_some(value));
+        Ok(())
     }
 
     /// Removes a field that is chosen at run time.

@@ -150,6 +150,29 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// How many messages stand within each other below this value's own: none for what is no array or list.
+    pub(crate) fn nested(self) -> usize {
+        match self {
+            // The array's message and the element's.
+            Self::Array(array) => {
+                1 + array
+                    .iter()
+                    .map(|value| 1 + value.nested())
+                    .max()
+                    .unwrap_or(0)
+            }
+            // The list's message, the entry's and its value's.
+            Self::KvList(list) => {
+                1 + list
+                    .iter()
+                    .map(|(_, value)| 2 + value.nested())
+                    .max()
+                    .unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+
     /// The field number within `AnyValue`, which columns call the kind.
     pub(crate) fn kind(self) -> u8 {
         match self {

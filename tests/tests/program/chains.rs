@@ -19,7 +19,7 @@ async fn records_in_are_forwarded_dropped_or_refused() {
     let (main, critical) = (Sink::start(), Sink::start());
     let config = Config::to(&main.endpoint())
         .filter("drop_below_severity", "settings: { minimum: INFO }")
-        .filter("route", "settings: { rules: [{ when: { severity: { at_least: ERROR } }, route: critical }] }")
+        .filter("route", "settings: { rules: [{ if: { field: severity_number, at_least: ERROR }, route: critical }] }")
         .exporter("otlp_grpc/critical", &exporter(&critical.endpoint()))
         .route("critical", "otlp_grpc/critical");
     let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");

@@ -127,7 +127,7 @@ async fn of_two_destinations_a_failure_of_one_fails_the_request() {
 async fn a_slow_destination_delays_only_what_goes_there() {
     let (main, slow) = (Sink::start(), Sink::start());
     slow.answer(Answer::Hold);
-    let routes = "settings: { rules: [{ when: { severity: { at_least: ERROR } }, route: slow }] }";
+    let routes = "settings: { rules: [{ if: { field: severity_number, at_least: ERROR }, route: slow }] }";
     let config = Config::to(&main.endpoint())
         .filter("route", routes)
         .exporter("otlp_grpc/slow", &exporter(&slow.endpoint()))

@@ -43,7 +43,7 @@ async fn bad_configurations_are_refused_with_what_to_do() {
     let exporters = "exporters: [otlp_grpc/main]";
     let drop_below = "component: drop_below_severity.wasm";
     let right = with(&format!("{drop_below}\n    settings: {{ minimum: INFO }}"), exporters);
-    let routed = "component: route.wasm\n    settings: { rules: [{ when: { severity: { at_least: ERROR } }, route: critical }] }";
+    let routed = "component: route.wasm\n    settings: { rules: [{ if: { field: severity_number, at_least: ERROR }, route: critical }] }";
     let cases = [
         ("a_missing_component", with("component: nowhere.wasm", exporters)),
         ("not_wasm", with("component: text.wasm", exporters)),

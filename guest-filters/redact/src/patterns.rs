@@ -1,0 +1,207 @@
+//! What to find in texts.
+use crate::card;
+use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use serde::Deserialize;
+use sluicegate_filter::Error;
+use std::ops::Range;
+
+/// How much memory one regular expression may take: the default of the `regex` crate is ten times that, and a
+/// filter has little.
+const REGEX_SIZE_LIMIT: usize = 1 << 20;
+
+/// How long a bearer token without a digit must be, to be no word: "bearer authentication".
+const LONGEST_WORD: usize = 24;
+
+/// A pattern as settings name it.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WrittenPattern {
+    Email,
+    PaymentCard,
+    Ipv4,
+    BearerToken,
+    AwsKey,
+    Regex(String),
+}
+
+/// Patterns, ready to be searched for.
+pub(crate) struct Patterns {
+    /// All patterns at once, in one pass: most texts hold none of them.
+    any: RegexSet,
+    /// The same ones, one by one.
+    finders: Vec<Finder>,
+    /// Whether a whole number may hold something, and from how many digits on.
+    digits: Option<u32>,
+}
+
+/// How to find all that one pattern means.
+struct Finder {
+    /// It finds candidates, within a group or as a whole.
+    regex: Regex,
+    check: Check,
+}
+
+/// What makes a candidate a find.
+enum Check {
+    /// It is one.
+    None,
+    /// What stands around it, or what it is made of, must be right too.
+    Range(fn(text: &str, found: &Range<usize>) -> bool),
+    /// Only that there may be a card somewhere is known.
+    Card,
+}
+
+impl Patterns {
+    pub(crate) fn new(written: &[WrittenPattern]) -> Result<Self, Error> {
+        let mut sources = Vec::new();
+        let mut finders = Vec::new();
+        let mut digits: Option<u32> = None;
+        for (number, pattern) in written.iter().enumerate() {
+            for (source, check) in pattern.sources() {
+                let wrong = |error| format!("patterns[{number}].regex: {error}");
+                let regex = regex(source).map_err(wrong)?;
+                if regex.is_match("") {
+                    return Err(wrong(
+                        "it matches an empty text, so it would match everywhere".into(),
+                    )
+                    .into());
+                }
+                sources.push(source);
+                finders.push(Finder { regex, check });
+            }
+            // Of numbers alone are cards, and whatever somebody's own pattern means.
+            match pattern {
+                WrittenPattern::PaymentCard => {
+                    digits = digits.or(Some(*card::DIGITS.start() as u32))
+                }
+                WrittenPattern::Regex(_) => digits = Some(1),
+                _ => {}
+            }
+        }
+        let any = RegexSetBuilder::new(sources)
+            .size_limit(REGEX_SIZE_LIMIT * finders.len().max(1))
+            .build()?;
+        Ok(Self {
+            any,
+            finders,
+            digits,
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.finders.is_empty()
+    }
+
+    /// Whether a number with so many digits may hold something.
+    pub(crate) fn may_be_in_number(&self, number: i64) -> bool {
+        self.digits
+            .is_some_and(|least| number.unsigned_abs().checked_ilog10().unwrap_or(0) + 1 >= least)
+    }
+
+    /// Adds where something is, in no order, and possibly overlapping.
+    pub(crate) fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
+        if self.any.is_match(text) {
+            for at in self.any.matches(text) {
+                self.finders[at].find(text, found);
+            }
+        }
+    }
+}
+
+impl Finder {
+    fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
+        if let Check::Card = self.check {
+            return card::find(text, found);
+        }
+        let mut at = 0;
+        while let Some(range) = self.next(text, at) {
+            let is_right = match self.check {
+                Check::Range(check) => check(text, &range),
+                Check::None | Check::Card => true,
+            };
+            // What turns out to be nothing may still overlap something.
+            let step = text[range.start..].chars().next().map_or(1, char::len_utf8);
+            at = if is_right {
+                range.end.max(range.start + step)
+            } else {
+                range.start + step
+            };
+            if is_right && !range.is_empty() {
+                found.push(range);
+            }
+            if at > text.len() {
+                break;
+            }
+        }
+    }
+
+    /// The next candidate: the first group that takes part, or the whole match.
+    fn next(&self, text: &str, at: usize) -> Option<Range<usize>> {
+        if self.regex.captures_len() == 1 {
+            return self.regex.find_at(text, at).map(|found| found.range());
+        }
+        let captures = self.regex.captures_at(text, at)?;
+        let group = captures.iter().skip(1).flatten().next();
+        group.or(captures.get(0)).map(|found| found.range())
+    }
+}
+
+impl WrittenPattern {
+    /// Regular expressions and the checks that complete them. Word boundaries are ASCII's, because others keep the
+    /// fastest matcher from texts that are not.
+    fn sources(&self) -> Vec<(&str, Check)> {
+        match self {
+            Self::Email => vec![(
+                r"[\w.%+-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+",
+                Check::None,
+            )],
+            Self::PaymentCard => vec![(r"[0-9](?:[ -]?[0-9]){12}", Check::Card)],
+            Self::Ipv4 => vec![(
+                r"(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})",
+                Check::Range(stands_alone),
+            )],
+            Self::BearerToken => {
+                vec![(
+                    r#"(?i)(?-u:\b)bearer["':=\s]{1,4}([A-Z0-9._~+/-]{8,}=*)"#,
+                    Check::Range(is_token),
+                )]
+            }
+            Self::AwsKey => vec![
+                (
+                    r"(?-u:\b)(?:AKIA|ASIA|ABIA|ACCA|AGPA|AIDA|AIPA|ANPA|ANVA|APKA|AROA)[A-Z0-9]{16}(?-u:\b)",
+                    Check::None,
+                ),
+                (
+                    r#"(?i)secret[ _-]?(?:access)?[ _-]?key["':=\s]{1,5}([A-Z0-9/+]{40})(?:[^A-Z0-9/+]|$)"#,
+                    Check::None,
+                ),
+            ],
+            Self::Regex(source) => vec![(source, Check::None)],
+        }
+    }
+}
+
+/// A regular expression of the settings.
+pub(crate) fn regex(source: &str) -> Result<Regex, Error> {
+    Ok(RegexBuilder::new(source)
+        .size_limit(REGEX_SIZE_LIMIT)
+        .build()?)
+}
+
+/// Whether an address is no part of a longer number with dots, such as an object identifier.
+fn stands_alone(text: &str, found: &Range<usize>) -> bool {
+    let (before, after) = (
+        &text.as_bytes()[..found.start],
+        &text.as_bytes()[found.end..],
+    );
+    let continues = |first: Option<&u8>, second: Option<&u8>| match first {
+        Some(b'.') => second.is_some_and(u8::is_ascii_digit),
+        first => first.is_some_and(u8::is_ascii_digit),
+    };
+    !continues(before.last(), before.iter().nth_back(1)) && !continues(after.first(), after.get(1))
+}
+
+fn is_token(text: &str, found: &Range<usize>) -> bool {
+    let token = &text[found.clone()];
+    token.len() >= LONGEST_WORD || token.bytes().any(|byte| byte.is_ascii_digit())
+}
