@@ -183,3 +183,6 @@ impl ExportError {
         Some(failures.find(Self::is_retryable).unwrap_or(first))
     }
 }
+
+#[cfg(test)]
+mod tests;

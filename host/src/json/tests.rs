@@ -203,6 +203,16 @@ fn the_last_of_several_kinds_of_value_counts() {
 }
 
 #[test]
+fn what_is_replaced_must_be_right_too() {
+    let any = Schema::get().message(".opentelemetry.proto.common.v1.AnyValue");
+    let not_utf8_then_bool = [0x0a, 1, 0xff, 0x10, 1];
+    let halves_of_a_list = [0x2a, 1, 0x0a, 0x2a, 1, 0x00];
+    for value in [&not_utf8_then_bool[..], &halves_of_a_list] {
+        write::message(&mut Vec::new(), any, value, 0).unwrap_err();
+    }
+}
+
+#[test]
 fn bytes_nested_without_end_are_refused() {
     let mut value = Vec::new();
     for _ in 0..1000 {
@@ -303,7 +313,7 @@ impl Generator {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     /// Every field of every signal, there and back.
     #[test]

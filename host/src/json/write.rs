@@ -26,7 +26,7 @@ pub(super) fn message(text: &mut Vec<u8>, of: &Message, bytes: &[u8], depth: usi
     if depth > MAX_DEPTH {
         return Err(Error::new(format!("messages are nested more than {MAX_DEPTH} deep")));
     }
-    let found = collect(of, bytes)?;
+    let found = collect(of, bytes, depth)?;
     text.push(b'{');
     let mut separator: &[u8] = b"";
     for (field, values) in of.fields.iter().zip(&found) {
@@ -40,13 +40,20 @@ pub(super) fn message(text: &mut Vec<u8>, of: &Message, bytes: &[u8], depth: usi
         text.push(b':');
         if field.repeated {
             list(text, field, values, depth)?;
-        } else if let (Kind::Message(_), [_, _, ..]) = (&field.kind, &**values) {
-            // Protobuf merges the occurrences of a message, which is the same as to join their bytes.
-            let parts = values.iter().flat_map(|value| value.bytes()).copied().collect::<Vec<_>>();
-            one(text, field, Value::Bytes(&parts), depth).map_err(|e| e.within(&field.json_name, None))?;
-        } else {
-            one(text, field, last, depth).map_err(|e| e.within(&field.json_name, None))?;
+            continue;
         }
+        if values.len() > 1 {
+            check(field, values, depth)?;
+        }
+        let merged;
+        let value = if let (Kind::Message(_), [_, _, ..]) = (&field.kind, &**values) {
+            // Protobuf merges the occurrences of a message, which is the same as to join their bytes.
+            merged = values.iter().flat_map(|value| value.bytes()).copied().collect::<Vec<_>>();
+            Value::Bytes(&merged)
+        } else {
+            last
+        };
+        one(text, field, value, depth).map_err(|e| e.within(&field.json_name, None))?;
     }
     text.push(b'}');
     Ok(())
@@ -64,8 +71,17 @@ fn list(text: &mut Vec<u8>, field: &Field, values: &[Value<'_>], depth: usize) -
     Ok(())
 }
 
+/// What another occurrence replaces or is merged with must be right by itself, as other readers of protobuf have it.
+fn check(field: &Field, values: &[Value<'_>], depth: usize) -> Result<(), Error> {
+    let mut unused = Vec::new();
+    values
+        .iter()
+        .try_for_each(|&value| one(&mut unused, field, value, depth))
+        .map_err(|e| e.within(&field.json_name, None))
+}
+
 /// The values of each of the type's fields, in the order in which they came.
-fn collect<'a>(of: &Message, mut bytes: &'a [u8]) -> Result<Vec<Vec<Value<'a>>>, Error> {
+fn collect<'a>(of: &Message, mut bytes: &'a [u8], depth: usize) -> Result<Vec<Vec<Value<'a>>>, Error> {
     let mut found = vec![Vec::new(); of.fields.len()];
     while !bytes.is_empty() {
         let (number, wire) = decode_key(&mut bytes).map_err(broken)?;
@@ -74,24 +90,32 @@ fn collect<'a>(of: &Message, mut bytes: &'a [u8]) -> Result<Vec<Vec<Value<'a>>>,
             continue;
         };
         let field = &of.fields[index];
-        // Of the fields of a oneof the last to come counts.
-        if let Some(group) = field.oneof {
-            let others =
-                of.fields.iter().enumerate().filter(|(other, field)| *other != index && field.oneof == Some(group));
-            others.for_each(|(other, _)| found[other].clear());
-        }
-        let shape = field.kind.shape();
-        if field.repeated && shape != Shape::Length && wire == WireType::LengthDelimited {
-            let mut packed = length_delimited(&mut bytes).map_err(|e| e.within(&field.json_name, None))?;
-            while !packed.is_empty() {
-                found[index]
-                    .push(value(shape, shape.wire_type(), &mut packed).map_err(|e| e.within(&field.json_name, None))?);
+        if field.oneof.is_some() {
+            // Of the fields of a oneof the last to come counts.
+            for (other, values) in of.fields.iter().zip(&mut found) {
+                if other.oneof == field.oneof && other.number != number {
+                    check(other, values, depth)?;
+                    values.clear();
+                }
             }
-        } else {
-            found[index].push(value(shape, wire, &mut bytes).map_err(|e| e.within(&field.json_name, None))?);
         }
+        values(field, wire, &mut bytes, &mut found[index]).map_err(|e| e.within(&field.json_name, None))?;
     }
     Ok(found)
+}
+
+/// Reads one occurrence of a field, which may hold several numbers.
+fn values<'a>(field: &Field, wire: WireType, bytes: &mut &'a [u8], found: &mut Vec<Value<'a>>) -> Result<(), Error> {
+    let shape = field.kind.shape();
+    if field.repeated && shape != Shape::Length && wire == WireType::LengthDelimited {
+        let mut packed = length_delimited(bytes)?;
+        while !packed.is_empty() {
+            found.push(value(shape, shape.wire_type(), &mut packed)?);
+        }
+    } else {
+        found.push(value(shape, wire, bytes)?);
+    }
+    Ok(())
 }
 
 fn value<'a>(shape: Shape, wire: WireType, bytes: &mut &'a [u8]) -> Result<Value<'a>, Error> {

@@ -139,5 +139,5 @@ async fn a_port_in_use_is_shown_in_the_configuration() {
     let address = taken.local_addr().unwrap();
     let problems = bound(&config(&address.to_string())).await.unwrap_err().to_string();
     let port = address.port().to_string();
-    insta::assert_snapshot!(problems.replace(&port, "4317"));
+    insta::assert_snapshot!(problems.replace(&port, "40317"));
 }

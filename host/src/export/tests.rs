@@ -1,0 +1,81 @@
+use std::path::Path;
+
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::*;
+
+fn failure(exporter: &str, cause: Cause) -> ExportError {
+    ExportError { exporter: exporter.into(), cause }
+}
+
+fn refused(code: Code) -> Cause {
+    Cause::Refused(Box::new(Status::new(code, "")))
+}
+
+#[test]
+fn what_the_specification_lets_senders_retry_is_retryable() {
+    for code in (0..=16).map(Code::from_i32) {
+        let expected = matches!(
+            code,
+            Code::Cancelled
+                | Code::DeadlineExceeded
+                | Code::Aborted
+                | Code::OutOfRange
+                | Code::Unavailable
+                | Code::DataLoss
+        );
+        assert_eq!(failure("otlp_grpc", refused(code)).is_retryable(), expected, "{code:?}");
+    }
+    let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(1)));
+    let busy = Status::with_error_details(Code::ResourceExhausted, "", details);
+    assert!(failure("otlp_grpc", Cause::Refused(Box::new(busy))).is_retryable());
+    assert!(failure("otlp_grpc", Cause::Unreachable(String::new())).is_retryable());
+    assert!(failure("otlp_grpc", Cause::Timeout(Duration::ZERO)).is_retryable());
+    assert!(failure("file", Cause::Write(io::ErrorKind::StorageFull.into())).is_retryable());
+}
+
+#[test]
+fn a_failure_that_a_retry_may_cure_decides() {
+    let check = |codes: &[Code], expected: Option<&str>| {
+        let failures = codes.iter().zip(["a", "b", "c"]).map(|(&code, name)| failure(name, refused(code)));
+        let decisive = ExportError::decisive(failures).map(|failure| failure.exporter);
+        assert_eq!(decisive.as_deref(), expected, "{codes:?}");
+    };
+    check(&[], None);
+    check(&[Code::Internal], Some("a"));
+    check(&[Code::Internal, Code::InvalidArgument], Some("a"));
+    check(&[Code::Internal, Code::Unavailable, Code::Aborted], Some("b"));
+    check(&[Code::Unavailable, Code::Internal], Some("a"));
+}
+
+/// A configuration with a file exporter for each of these paths.
+fn config(paths: &[&Path]) -> Config {
+    let exporters: String =
+        paths.iter().enumerate().map(|(n, path)| format!("  file/{n}: {{ path: {path:?} }}\n")).collect();
+    let names: Vec<_> = (0..paths.len()).map(|n| format!("file/{n}")).collect();
+    let text = format!(
+        "receivers:\n  otlp: {{ protocols: {{ grpc: }} }}\nexporters:\n{exporters}service:\n  pipelines:\n    \
+         logs: {{ receivers: [otlp], exporters: [{}] }}\n",
+        names.join(", ")
+    );
+    let parsed = Config::parse(text, Path::new("sluicegate.yaml"), &|_| None);
+    parsed.unwrap_or_else(|problems| panic!("{problems}")).0
+}
+
+#[test]
+fn building_creates_nothing_and_opening_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kept.jsonl");
+    let config = config(&[&path]);
+    let exporters = build(&config).unwrap();
+    assert!(!path.exists());
+    open(&config, &exporters).unwrap();
+    assert!(path.exists());
+}
+
+#[test]
+fn every_path_that_can_not_be_a_file_is_shown_in_the_configuration() {
+    let problems =
+        build(&config(&[Path::new("/nowhere/a.jsonl"), Path::new("/"), Path::new("/dev/null")])).unwrap_err();
+    insta::assert_snapshot!(problems);
+}
