@@ -50,11 +50,7 @@ enum Data {
 
 impl<'s> Columns<'s> {
     pub(crate) fn new(source: &'s dyn Source) -> Self {
-        Self {
-            source,
-            fixed: Default::default(),
-            named: Named::default(),
-        }
+        Self { source, fixed: Default::default(), named: Named::default() }
     }
 
     #[inline]
@@ -69,14 +65,8 @@ impl<'s> Columns<'s> {
     fn named(&self, key: Key<'_>) -> &Column {
         let mut at = &self.named;
         loop {
-            let (id, name, column, next) = &**at.0.get_or_init(|| {
-                Box::new((
-                    key.id,
-                    key.name.to_owned(),
-                    self.pull(key),
-                    Named::default(),
-                ))
-            });
+            let (id, name, column, next) =
+                &**at.0.get_or_init(|| Box::new((key.id, key.name.to_owned(), self.pull(key), Named::default())));
             if *id == key.id && name == key.name {
                 return column;
             }
@@ -102,18 +92,12 @@ impl Drop for Named {
 impl Column {
     fn new(raw: raw::Column) -> Self {
         let data = if raw.kinds.iter().all(|&kind| kind <= 1) {
-            String::from_utf8(raw.data)
-                .map_or_else(|error| Data::Mixed(error.into_bytes()), Data::Text)
+            String::from_utf8(raw.data).map_or_else(|error| Data::Mixed(error.into_bytes()), Data::Text)
         } else {
             Data::Mixed(raw.data)
         };
         let mask = if raw.kinds.len() == 1 { 0 } else { usize::MAX };
-        Self {
-            kinds: raw.kinds,
-            ends: raw.ends,
-            data,
-            mask,
-        }
+        Self { kinds: raw.kinds, ends: raw.ends, data, mask }
     }
 
     /// The value of one row.
@@ -124,11 +108,7 @@ impl Column {
         if kind == 0 {
             return None;
         }
-        let start = if row == 0 {
-            0
-        } else {
-            self.ends[row - 1] as usize
-        };
+        let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
         let end = self.ends[row] as usize;
         Some(match &self.data {
             Data::Text(text) => Value::Str(&text[start..end]),

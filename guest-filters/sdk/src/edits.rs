@@ -4,6 +4,11 @@ use crate::field::{Id, Key};
 use crate::raw;
 use std::collections::BTreeMap;
 
+/// How many fields a batch's changes may name. A filter names a few dozen at the most, unless it changes whatever
+/// attributes come and senders make up a new key for every record. The host keeps something for each row of each
+/// field, so beyond this number records are replaced as a whole.
+pub(crate) const MOST_FIELDS: usize = 256;
+
 /// The changes of one batch. Rows are visited in order, so what the current row wrote is always last.
 #[derive(Default)]
 pub(crate) struct Edits {
@@ -17,6 +22,8 @@ pub(crate) struct Edits {
     index: [BTreeMap<Box<str>, usize>; Id::COUNT],
     /// What the current row has changed, as indices into `fields`.
     written: Vec<usize>,
+    /// Whether some attribute has an empty key.
+    has_empty_name: bool,
     /// Where the next change most likely goes: rows tend to change the same fields in the same order.
     next: usize,
     /// A value as a column holds it, reused.
@@ -44,10 +51,7 @@ struct Run {
 
 impl Edits {
     pub(crate) fn new(len: usize) -> Self {
-        Self {
-            len,
-            ..Self::default()
-        }
+        Self { len, ..Self::default() }
     }
 
     /// Goes on to the next row.
@@ -56,6 +60,17 @@ impl Edits {
         self.row = row as u32;
         self.written.clear();
         self.next = 0;
+    }
+
+    /// Whether the current row has changed a field of its record that no change can name: one field too many, or
+    /// an attribute without a key, which some senders have and the host refuses to make.
+    #[inline]
+    pub(crate) fn is_unnamable(&self) -> bool {
+        (self.has_empty_name || self.fields.len() > MOST_FIELDS)
+            && self.written.iter().any(|&at| {
+                let field = &self.fields[at];
+                field.id.is_of_record() && (at >= MOST_FIELDS || field.id == Id::Attribute && field.name.is_empty())
+            })
     }
 
     /// Whether the current row has changed anything.
@@ -74,13 +89,7 @@ impl Edits {
     pub(crate) fn written(&self) -> impl Iterator<Item = (Key<'_>, Option<Value<'_>>)> {
         self.written.iter().map(|&index| {
             let field = &self.fields[index];
-            (
-                Key {
-                    id: field.id,
-                    name: &field.name,
-                },
-                field.last(),
-            )
+            (Key { id: field.id, name: &field.name }, field.last())
         })
     }
 
@@ -129,14 +138,10 @@ impl Edits {
         if let Some(&at) = index.get(key.name) {
             return at;
         }
+        self.has_empty_name |= key.id == Id::Attribute && key.name.is_empty();
         let name: Box<str> = key.name.into();
         index.insert(name.clone(), self.fields.len());
-        self.fields.push(FieldEdits {
-            id: key.id,
-            name,
-            same: Run::default(),
-            mixed: Run::default(),
-        });
+        self.fields.push(FieldEdits { id: key.id, name, same: Run::default(), mixed: Run::default() });
         self.fields.len() - 1
     }
 
@@ -145,30 +150,12 @@ impl Edits {
         self.fields.sort_by_key(|field| field.id != Id::LogRecord);
         let mut changes = Vec::with_capacity(self.fields.len());
         for field in self.fields {
-            let name = Key {
-                id: field.id,
-                name: &field.name,
-            };
-            for run in [field.same, field.mixed]
-                .into_iter()
-                .filter(|run| !run.rows.is_empty())
-            {
+            let name = Key { id: field.id, name: &field.name };
+            for run in [field.same, field.mixed].into_iter().filter(|run| !run.rows.is_empty()) {
                 // No rows stand for every row.
-                let rows = if run.rows.len() == self.len {
-                    Vec::new()
-                } else {
-                    run.rows
-                };
-                let values = raw::Column {
-                    kinds: run.kinds,
-                    ends: run.ends,
-                    data: run.data,
-                };
-                changes.push(raw::Change {
-                    field: name.to_raw(),
-                    rows,
-                    values,
-                });
+                let rows = if run.rows.len() == self.len { Vec::new() } else { run.rows };
+                let values = raw::Column { kinds: run.kinds, ends: run.ends, data: run.data };
+                changes.push(raw::Change { field: name.to_raw(), rows, values });
             }
         }
         changes
@@ -206,17 +193,9 @@ impl FieldEdits {
 
     /// What the last row wrote.
     fn last(&self) -> Option<Value<'_>> {
-        let run = if self.mixed.rows.is_empty() {
-            &self.same
-        } else {
-            &self.mixed
-        };
+        let run = if self.mixed.rows.is_empty() { &self.same } else { &self.mixed };
         let (&kind, rest) = run.kinds.split_last()?;
-        let start = if rest.is_empty() {
-            0
-        } else {
-            run.ends[rest.len() - 1] as usize
-        };
+        let start = if rest.is_empty() { 0 } else { run.ends[rest.len() - 1] as usize };
         (kind != 0).then(|| Value::from_data(kind, &run.data[start..]))
     }
 }
@@ -234,7 +213,9 @@ impl Run {
         self.rows.pop();
         self.kinds.pop();
         self.ends.pop();
-        self.data
-            .truncate(self.ends.last().map_or(0, |&end| end as usize));
+        self.data.truncate(self.ends.last().map_or(0, |&end| end as usize));
     }
 }
+
+#[cfg(test)]
+mod tests;

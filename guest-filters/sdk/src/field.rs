@@ -71,27 +71,18 @@ impl Field {
             (Self::ScopeName | Self::ScopeVersion, _) => {
                 return Err(format!("{self} can't be changed").into());
             }
-            (
-                Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name),
-                _,
-            ) if name.is_empty() => {
+            (Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name), _)
+                if name.is_empty() =>
+            {
                 return Err("an attribute's key may not be empty".into());
             }
-            (Self::Body, _) if value.nested() > MOST_NESTED_IN_BODY => {
-                "a value that is nested less deep"
-            }
+            (Self::Body, _) if value.nested() > MOST_NESTED_IN_BODY => "a value that is nested less deep",
             (Self::Attribute(_) | Self::ResourceAttribute(_) | Self::ScopeAttribute(_), _)
                 if value.nested() >= MOST_NESTED_IN_BODY =>
             {
                 "a value that is nested less deep"
             }
-            (
-                Self::Body
-                | Self::Attribute(_)
-                | Self::ResourceAttribute(_)
-                | Self::ScopeAttribute(_),
-                _,
-            )
+            (Self::Body | Self::Attribute(_) | Self::ResourceAttribute(_) | Self::ScopeAttribute(_), _)
             | (_, Value::Empty)
             | (Self::Time | Self::ObservedTime, Value::Int(0..))
             | (Self::SeverityNumber, Value::Int(0..=24))
@@ -160,10 +151,7 @@ impl Id {
 
     /// Whether OTLP can't tell the field's default (zero, nothing in it) from its absence.
     pub(crate) fn has_default(self) -> bool {
-        !matches!(
-            self,
-            Self::Body | Self::Attribute | Self::ResourceAttribute | Self::ScopeAttribute
-        )
+        !matches!(self, Self::Body | Self::Attribute | Self::ResourceAttribute | Self::ScopeAttribute)
     }
 
     /// Whether the field is part of `LogRecord`.
@@ -173,7 +161,7 @@ impl Id {
 }
 
 /// A [`raw::Field`] that borrows its name. The name is empty where the field takes none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key<'k> {
     pub(crate) id: Id,
     pub(crate) name: &'k str,
@@ -222,18 +210,9 @@ impl<'k> From<&'k Field> for Key<'k> {
             Field::TraceId => fixed(Id::TraceId),
             Field::SpanId => fixed(Id::SpanId),
             Field::TraceFlags => fixed(Id::TraceFlags),
-            Field::Attribute(name) => Self {
-                id: Id::Attribute,
-                name,
-            },
-            Field::ResourceAttribute(name) => Self {
-                id: Id::ResourceAttribute,
-                name,
-            },
-            Field::ScopeAttribute(name) => Self {
-                id: Id::ScopeAttribute,
-                name,
-            },
+            Field::Attribute(name) => Self { id: Id::Attribute, name },
+            Field::ResourceAttribute(name) => Self { id: Id::ResourceAttribute, name },
+            Field::ScopeAttribute(name) => Self { id: Id::ScopeAttribute, name },
             Field::ScopeName => fixed(Id::ScopeName),
             Field::ScopeVersion => fixed(Id::ScopeVersion),
         }

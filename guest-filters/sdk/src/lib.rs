@@ -129,17 +129,21 @@ macro_rules! export {
 
             #[cfg(target_family = "wasm")]
             impl $crate::raw::Guest for Component {
-                fn configure(settings: ::std::string::String) -> ::std::result::Result<$crate::raw::Plan, ::std::string::String> {
+                fn configure(
+                    settings: ::std::string::String,
+                ) -> ::std::result::Result<$crate::raw::Plan, ::std::string::String> {
                     INSTANCE.with(|instance| instance.configure(settings))
                 }
 
-                fn process(batch: &$crate::raw::Batch) -> ::std::result::Result<$crate::raw::Outcome, ::std::string::String> {
+                fn process(
+                    batch: &$crate::raw::Batch,
+                ) -> ::std::result::Result<$crate::raw::Outcome, ::std::string::String> {
                     INSTANCE.with(|instance| instance.process(batch))
                 }
             }
 
             #[cfg(target_family = "wasm")]
-            $crate::raw::export!(Component with_types_in $crate::raw);
+    $crate::raw::export!(Component with_types_in $crate::raw);
 
             #[cfg(not(target_family = "wasm"))]
             const _: $crate::exported::Instance<$filter> = $crate::exported::Instance::new();

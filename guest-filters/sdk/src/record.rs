@@ -6,6 +6,7 @@ use crate::{Error, Severity, Value};
 
 mod attributes;
 mod replaced;
+mod rewrite;
 
 pub use attributes::Attributes;
 
@@ -41,9 +42,7 @@ impl Record<'_> {
     #[must_use]
     #[inline]
     pub fn severity(&self) -> Severity {
-        self.int(Id::SeverityNumber)
-            .and_then(|number| Severity::try_from(number).ok())
-            .unwrap_or_default()
+        self.int(Id::SeverityNumber).and_then(|number| Severity::try_from(number).ok()).unwrap_or_default()
     }
 
     /// The severity as the source spelt it.
@@ -86,30 +85,21 @@ impl Record<'_> {
     #[must_use]
     #[inline]
     pub fn attribute(&self, key: &str) -> Option<Value<'_>> {
-        self.value(Key {
-            id: Id::Attribute,
-            name: key,
-        })
+        self.value(Key { id: Id::Attribute, name: key })
     }
 
     /// The resource's first attribute with this key.
     #[must_use]
     #[inline]
     pub fn resource_attribute(&self, key: &str) -> Option<Value<'_>> {
-        self.value(Key {
-            id: Id::ResourceAttribute,
-            name: key,
-        })
+        self.value(Key { id: Id::ResourceAttribute, name: key })
     }
 
     /// The instrumentation scope's first attribute with this key.
     #[must_use]
     #[inline]
     pub fn scope_attribute(&self, key: &str) -> Option<Value<'_>> {
-        self.value(Key {
-            id: Id::ScopeAttribute,
-            name: key,
-        })
+        self.value(Key { id: Id::ScopeAttribute, name: key })
     }
 
     /// The instrumentation scope's name.
@@ -167,6 +157,16 @@ impl Record<'_> {
         self.whole(Id::Resource)
     }
 
+    /// Ends the work on this record: gathers changes that can't be named one by one into one.
+    #[inline]
+    pub(crate) fn finish(&mut self) {
+        if self.edits.is_unnamable() {
+            let record = self.replaced().unwrap_or_else(|| self.received());
+            let rewritten = rewrite::rewrite(record, self.edits.written());
+            self.replace(&rewritten);
+        }
+    }
+
     #[inline]
     fn value(&self, key: Key<'_>) -> Option<Value<'_>> {
         if self.edits.any() {
@@ -193,19 +193,12 @@ impl Record<'_> {
     }
 
     fn whole(&self, id: Id) -> &[u8] {
-        self.columns
-            .get(Key::fixed(id))
-            .value(self.row)
-            .and_then(Value::as_bytes)
-            .unwrap_or_default()
+        self.columns.get(Key::fixed(id)).value(self.row).and_then(Value::as_bytes).unwrap_or_default()
     }
 
     /// What the filter has put in place of the whole record.
     fn replaced(&self) -> Option<&[u8]> {
-        self.edits
-            .get(Key::fixed(Id::LogRecord))
-            .flatten()
-            .and_then(Value::as_bytes)
+        self.edits.get(Key::fixed(Id::LogRecord)).flatten().and_then(Value::as_bytes)
     }
 }
 
@@ -248,18 +241,12 @@ impl Record<'_> {
 
     /// Sets the trace that the record belongs to, or removes it.
     pub fn set_trace_id(&mut self, id: Option<[u8; 16]>) {
-        self.edits.set(
-            Key::fixed(Id::TraceId),
-            id.as_ref().map(|id| Value::Bytes(id)),
-        );
+        self.edits.set(Key::fixed(Id::TraceId), id.as_ref().map(|id| Value::Bytes(id)));
     }
 
     /// Sets the span that the record belongs to, or removes it.
     pub fn set_span_id(&mut self, id: Option<[u8; 8]>) {
-        self.edits.set(
-            Key::fixed(Id::SpanId),
-            id.as_ref().map(|id| Value::Bytes(id)),
-        );
+        self.edits.set(Key::fixed(Id::SpanId), id.as_ref().map(|id| Value::Bytes(id)));
     }
 
     /// Sets the W3C trace flags.
@@ -269,70 +256,34 @@ impl Record<'_> {
 
     /// Sets an attribute. Of several with this key, the first gets the value and the others go.
     pub fn set_attribute<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
-        self.edits.set(
-            Key {
-                id: Id::Attribute,
-                name: key,
-            },
-            Some(value.into()),
-        );
+        self.edits.set(Key { id: Id::Attribute, name: key }, Some(value.into()));
     }
 
     /// Removes every attribute with this key.
     pub fn remove_attribute(&mut self, key: &str) {
-        self.edits.set(
-            Key {
-                id: Id::Attribute,
-                name: key,
-            },
-            None,
-        );
+        self.edits.set(Key { id: Id::Attribute, name: key }, None);
     }
 
     /// Sets an attribute of this record's resource. Records of the same resource that don't get the same change
     /// keep the resource as it is.
     pub fn set_resource_attribute<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
-        self.edits.set(
-            Key {
-                id: Id::ResourceAttribute,
-                name: key,
-            },
-            Some(value.into()),
-        );
+        self.edits.set(Key { id: Id::ResourceAttribute, name: key }, Some(value.into()));
     }
 
     /// Removes an attribute of this record's resource.
     pub fn remove_resource_attribute(&mut self, key: &str) {
-        self.edits.set(
-            Key {
-                id: Id::ResourceAttribute,
-                name: key,
-            },
-            None,
-        );
+        self.edits.set(Key { id: Id::ResourceAttribute, name: key }, None);
     }
 
     /// Sets an attribute of this record's instrumentation scope. Records of the same scope that don't get the
     /// same change keep the scope as it is.
     pub fn set_scope_attribute<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
-        self.edits.set(
-            Key {
-                id: Id::ScopeAttribute,
-                name: key,
-            },
-            Some(value.into()),
-        );
+        self.edits.set(Key { id: Id::ScopeAttribute, name: key }, Some(value.into()));
     }
 
     /// Removes an attribute of this record's instrumentation scope.
     pub fn remove_scope_attribute(&mut self, key: &str) {
-        self.edits.set(
-            Key {
-                id: Id::ScopeAttribute,
-                name: key,
-            },
-            None,
-        );
+        self.edits.set(Key { id: Id::ScopeAttribute, name: key }, None);
     }
 
     /// Sets a field that is chosen at run time. [`Value::Empty`] removes it.
@@ -359,20 +310,15 @@ impl Record<'_> {
     /// Puts another `LogRecord`, as OTLP protobuf, in this one's place. The changes made to the record so far are
     /// gone with it. Sluicegate checks the bytes, and counts malformed ones as a failure of the filter.
     pub fn replace(&mut self, log_record: &[u8]) {
-        self.edits
-            .set(Key::fixed(Id::LogRecord), Some(Value::Bytes(log_record)));
+        self.edits.set(Key::fixed(Id::LogRecord), Some(Value::Bytes(log_record)));
     }
 
     fn set_int(&mut self, id: Id, value: i64) {
-        self.edits
-            .set(Key::fixed(id), (value != 0).then_some(Value::Int(value)));
+        self.edits.set(Key::fixed(id), (value != 0).then_some(Value::Int(value)));
     }
 
     fn set_str(&mut self, id: Id, value: &str) {
-        self.edits.set(
-            Key::fixed(id),
-            (!value.is_empty()).then_some(Value::Str(value)),
-        );
+        self.edits.set(Key::fixed(id), (!value.is_empty()).then_some(Value::Str(value)));
     }
 }
 
@@ -382,3 +328,6 @@ impl std::fmt::Debug for Record<'_> {
         write!(f, "record {} of its batch", self.row)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,21 +30,9 @@ impl<'a> Attributes<'a> {
         let (whole, number) = match id {
             Id::ResourceAttribute => (record.whole(Id::Resource), 1),
             Id::ScopeAttribute => (record.whole(Id::Scope), 3),
-            _ => (
-                record
-                    .replaced()
-                    .unwrap_or_else(|| record.whole(Id::LogRecord)),
-                6,
-            ),
+            _ => (record.replaced().unwrap_or_else(|| record.whole(Id::LogRecord)), 6),
         };
-        Self {
-            fields: Fields(whole),
-            number,
-            id,
-            edits: record.edits,
-            met: BTreeSet::new(),
-            changes: 0,
-        }
+        Self { fields: Fields(whole), number, id, edits: record.edits, met: BTreeSet::new(), changes: 0 }
     }
 }
 
@@ -64,10 +52,7 @@ impl<'a> Iterator for Attributes<'a> {
             if !self.edits.any() {
                 return Some((key, value));
             }
-            match self.edits.get(Key {
-                id: self.id,
-                name: key,
-            }) {
+            match self.edits.get(Key { id: self.id, name: key }) {
                 None => return Some((key, value)),
                 Some(change) => {
                     if let (true, Some(value)) = (self.met.insert(key), change) {
@@ -78,8 +63,7 @@ impl<'a> Iterator for Attributes<'a> {
         }
         while let Some((key, value)) = self.edits.written().nth(self.changes) {
             self.changes += 1;
-            if let (true, Some(value)) = (key.id == self.id && !self.met.contains(key.name), value)
-            {
+            if let (true, Some(value)) = (key.id == self.id && !self.met.contains(key.name), value) {
                 return Some((key.name, value));
             }
         }

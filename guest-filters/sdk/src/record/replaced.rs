@@ -9,16 +9,8 @@ use crate::wire::{Fields, Payload, text};
 pub(super) fn field_of<'a>(record: &'a [u8], key: Key<'_>) -> Option<Value<'a>> {
     let value = match key.id {
         Id::Body => Holder::within(record, 5).value(),
-        Id::Attribute => {
-            Fields(record)
-                .messages(6)
-                .map(key_value)
-                .find(|(name, _)| *name == key.name)?
-                .1
-        }
-        id => Fields(record)
-            .filter_map(|field| scalar(id, field))
-            .last()?,
+        Id::Attribute => Fields(record).messages(6).map(key_value).find(|(name, _)| *name == key.name)?.1,
+        id => Fields(record).filter_map(|field| scalar(id, field)).last()?,
     };
     let absent = match value {
         Value::Empty => true,
@@ -32,16 +24,16 @@ pub(super) fn field_of<'a>(record: &'a [u8], key: Key<'_>) -> Option<Value<'a>> 
 
 fn scalar(id: Id, field: (u32, Payload<'_>)) -> Option<Value<'_>> {
     Some(match (id, field) {
-        (Id::Time, (1, Payload::Fixed64(value)))
-        | (Id::ObservedTime, (11, Payload::Fixed64(value))) => Value::Int(value.cast_signed()),
+        (Id::Time, (1, Payload::Fixed64(value))) | (Id::ObservedTime, (11, Payload::Fixed64(value))) => {
+            Value::Int(value.cast_signed())
+        }
         // An enum is the low half of its varint.
         (Id::SeverityNumber, (2, Payload::Varint(value))) => Value::Int((value as i32).into()),
-        (Id::SeverityText, (3, Payload::Len(bytes)))
-        | (Id::EventName, (12, Payload::Len(bytes))) => Value::Str(text(bytes)),
-        (Id::TraceFlags, (8, Payload::Fixed32(value))) => Value::Int((value & 0xff).into()),
-        (Id::TraceId, (9, Payload::Len(bytes))) | (Id::SpanId, (10, Payload::Len(bytes))) => {
-            Value::Bytes(bytes)
+        (Id::SeverityText, (3, Payload::Len(bytes))) | (Id::EventName, (12, Payload::Len(bytes))) => {
+            Value::Str(text(bytes))
         }
+        (Id::TraceFlags, (8, Payload::Fixed32(value))) => Value::Int((value & 0xff).into()),
+        (Id::TraceId, (9, Payload::Len(bytes))) | (Id::SpanId, (10, Payload::Len(bytes))) => Value::Bytes(bytes),
         _ => return None,
     })
 }

@@ -46,10 +46,7 @@ impl LogRecord {
     /// When it was first seen, in nanoseconds since the Unix epoch.
     #[must_use]
     pub fn observed_time(self, observed_time: u64) -> Self {
-        Self {
-            observed_time,
-            ..self
-        }
+        Self { observed_time, ..self }
     }
 
     /// How severe it is.
@@ -67,97 +64,70 @@ impl LogRecord {
     /// The severity as the source spelt it.
     #[must_use]
     pub fn severity_text(self, text: &str) -> Self {
-        Self {
-            severity_text: text.to_owned(),
-            ..self
-        }
+        Self { severity_text: text.to_owned(), ..self }
     }
 
     /// What it says.
     #[must_use]
     pub fn body<'v>(self, body: impl Into<Value<'v>>) -> Self {
-        Self {
-            body: body.into().to_owned(),
-            ..self
-        }
+        Self { body: body.into().to_owned(), ..self }
     }
 
     /// The name that identifies this kind of event.
     #[must_use]
     pub fn event_name(self, name: &str) -> Self {
-        Self {
-            event_name: name.to_owned(),
-            ..self
-        }
+        Self { event_name: name.to_owned(), ..self }
     }
 
     /// The trace that it belongs to. Other lengths than 16 bytes are possible, though not valid.
     #[must_use]
     pub fn trace_id(self, id: &[u8]) -> Self {
-        Self {
-            trace_id: id.to_owned(),
-            ..self
-        }
+        Self { trace_id: id.to_owned(), ..self }
     }
 
     /// The span that it belongs to. Other lengths than 8 bytes are possible, though not valid.
     #[must_use]
     pub fn span_id(self, id: &[u8]) -> Self {
-        Self {
-            span_id: id.to_owned(),
-            ..self
-        }
+        Self { span_id: id.to_owned(), ..self }
     }
 
     /// The W3C trace flags.
     #[must_use]
     pub fn trace_flags(self, trace_flags: u8) -> Self {
-        Self {
-            trace_flags,
-            ..self
-        }
+        Self { trace_flags, ..self }
     }
 
     /// An attribute.
     #[must_use]
     pub fn attribute<'v>(mut self, key: &str, value: impl Into<Value<'v>>) -> Self {
-        self.attributes
-            .push((key.to_owned(), value.into().to_owned()));
+        self.attributes.push((key.to_owned(), value.into().to_owned()));
         self
     }
 
     /// An attribute of the resource.
     #[must_use]
     pub fn resource_attribute<'v>(mut self, key: &str, value: impl Into<Value<'v>>) -> Self {
-        self.resource_attributes
-            .push((key.to_owned(), value.into().to_owned()));
+        self.resource_attributes.push((key.to_owned(), value.into().to_owned()));
         self
     }
 
     /// An attribute of the instrumentation scope.
     #[must_use]
     pub fn scope_attribute<'v>(mut self, key: &str, value: impl Into<Value<'v>>) -> Self {
-        self.scope_attributes
-            .push((key.to_owned(), value.into().to_owned()));
+        self.scope_attributes.push((key.to_owned(), value.into().to_owned()));
         self
     }
 
     /// The instrumentation scope's name.
     #[must_use]
     pub fn scope_name(self, name: &str) -> Self {
-        Self {
-            scope_name: name.to_owned(),
-            ..self
-        }
+        Self { scope_name: name.to_owned(), ..self }
     }
 
     /// The instrumentation scope's version.
     #[must_use]
     pub fn scope_version(self, version: &str) -> Self {
-        Self {
-            scope_version: version.to_owned(),
-            ..self
-        }
+        Self { scope_version: version.to_owned(), ..self }
     }
 
     /// Further fields of the `LogRecord` message as protobuf, for forms that senders may use and this type does
@@ -240,9 +210,7 @@ impl LogRecord {
             match field {
                 (1, Payload::Fixed64(value)) => self.time = value,
                 (2, Payload::Varint(value)) => self.severity = i64::from(value as i32),
-                (3, Payload::Len(bytes)) => {
-                    self.severity_text = String::from_utf8_lossy(bytes).into_owned()
-                }
+                (3, Payload::Len(bytes)) => self.severity_text = String::from_utf8_lossy(bytes).into_owned(),
                 (6, Payload::Len(bytes)) => {
                     let (key, value) = key_value(bytes);
                     self.attributes.push((key.to_owned(), value.to_owned()));
@@ -251,9 +219,7 @@ impl LogRecord {
                 (9, Payload::Len(bytes)) => self.trace_id = bytes.to_owned(),
                 (10, Payload::Len(bytes)) => self.span_id = bytes.to_owned(),
                 (11, Payload::Fixed64(value)) => self.observed_time = value,
-                (12, Payload::Len(bytes)) => {
-                    self.event_name = String::from_utf8_lossy(bytes).into_owned()
-                }
+                (12, Payload::Len(bytes)) => self.event_name = String::from_utf8_lossy(bytes).into_owned(),
                 _ => {}
             }
         }
@@ -322,10 +288,7 @@ impl LogRecord {
 }
 
 fn find<'a>(attributes: &'a Attributes, key: &str) -> Option<Value<'a>> {
-    attributes
-        .iter()
-        .find(|(found, _)| found == key)
-        .map(|(_, value)| value.as_value())
+    attributes.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_value())
 }
 
 /// Replaces the first attribute with this key, or adds one, and removes the others.
