@@ -45,7 +45,7 @@ fn refuses_wrong_settings_by_name() {
         (json!({ "minimun": "INFO" }), "minimun: unknown field `minimun`, expected `minimum` or `unset`"),
     ];
     for (settings, expected) in cases {
-        let error = Harness::<DropBelowSeverity>::new(&settings).err().expect("settings that are refused").to_string();
+        let error = Harness::<DropBelowSeverity>::new(&settings).expect_err("settings that are refused").to_string();
         assert!(error.starts_with(expected), "{settings}: {error}");
     }
 }

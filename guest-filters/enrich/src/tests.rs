@@ -143,7 +143,7 @@ fn refuses_wrong_settings_by_name() {
         ),
     ];
     for (operations, expected) in cases {
-        let error = Harness::<Enrich>::new(json!({ "operations": operations })).err().expect("refused").to_string();
+        let error = Harness::<Enrich>::new(json!({ "operations": operations })).expect_err("refused").to_string();
         assert!(error.starts_with(expected), "{operations}: {error}");
     }
 }

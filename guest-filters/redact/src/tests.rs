@@ -277,7 +277,7 @@ fn hashes_are_stable_and_need_the_key() {
 #[test]
 fn many_keys_are_no_trouble() {
     let settings = json!({ "patterns": ["email"], "mask_keys": { "matching": ["^secret"] } }).to_string();
-    let key = |number: usize| format!("{}{number}", if number % 2 == 0 { "secret" } else { "public" });
+    let key = |number: usize| format!("{}{number}", if number.is_multiple_of(2) { "secret" } else { "public" });
     let all = |value: fn(usize) -> &'static str| {
         (0..5_000).fold(record(), |record, number| record.attribute(&key(number), value(number)))
     };
@@ -307,7 +307,7 @@ fn refuses_wrong_settings_by_name() {
         (json!({ "pattern": [] }), "pattern: unknown field `pattern`, expected one of `patterns`, `mask_keys`"),
     ];
     for (settings, expected) in cases {
-        let error = Harness::<Redact>::new(&settings).err().expect("refused").to_string();
+        let error = Harness::<Redact>::new(&settings).expect_err("refused").to_string();
         assert!(error.starts_with(expected), "{settings}: {error}");
     }
 }

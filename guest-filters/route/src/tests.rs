@@ -162,7 +162,7 @@ fn refuses_wrong_settings_by_name() {
         ),
     ];
     for (rules, expected) in cases {
-        let error = Harness::<Route>::new(json!({ "rules": rules })).err().expect("refused").to_string();
+        let error = Harness::<Route>::new(json!({ "rules": rules })).expect_err("refused").to_string();
         assert!(error.starts_with(expected), "{rules}: {error}");
     }
 }

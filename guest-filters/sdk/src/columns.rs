@@ -1,6 +1,6 @@
 //! The columns of one batch, each pulled when it is first looked at.
 use crate::Value;
-use crate::field::{Id, Key};
+use crate::field::{FieldId, Key};
 use crate::raw;
 use std::cell::OnceCell;
 
@@ -23,7 +23,7 @@ impl Source for raw::Batch {
 /// The columns pulled so far.
 pub(crate) struct Columns<'s> {
     source: &'s dyn Source,
-    fixed: [OnceCell<Column>; Id::COUNT],
+    fixed: [OnceCell<Column>; FieldId::COUNT],
     /// Attributes' columns, in the order of their first use. Filters look at a handful, so walking the list
     /// beats hashing the name, and a list lets columns be added while others are borrowed.
     named: Named,
@@ -31,7 +31,7 @@ pub(crate) struct Columns<'s> {
 
 /// One attribute's column, and the next one's.
 #[derive(Default)]
-struct Named(OnceCell<Box<(Id, String, Column, Named)>>);
+struct Named(OnceCell<Box<(FieldId, String, Column, Named)>>);
 
 /// One field's values over all rows.
 pub(crate) struct Column {
@@ -56,7 +56,7 @@ impl<'s> Columns<'s> {
     #[inline]
     pub(crate) fn get(&self, key: Key<'_>) -> &Column {
         match key.id {
-            Id::Attribute | Id::ResourceAttribute | Id::ScopeAttribute => self.named(key),
+            FieldId::Attribute | FieldId::ResourceAttribute | FieldId::ScopeAttribute => self.named(key),
             id => self.fixed[id as usize].get_or_init(|| self.pull(key)),
         }
     }

@@ -1,6 +1,6 @@
 //! What a filter changes in one batch, gathered by field.
 use crate::Value;
-use crate::field::{Id, Key};
+use crate::field::{FieldId, Key};
 use crate::raw;
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(crate) struct Edits {
     /// The changed fields, in the order of their first change.
     fields: Vec<FieldEdits>,
     /// Where each changed field stands in `fields`, by kind of field and name.
-    index: [BTreeMap<Box<str>, usize>; Id::COUNT],
+    index: [BTreeMap<Box<str>, usize>; FieldId::COUNT],
     /// What the current row has changed, as indices into `fields`.
     written: Vec<usize>,
     /// Whether some attribute has an empty key.
@@ -32,7 +32,7 @@ pub(crate) struct Edits {
 
 /// The changes of one field. There are two runs, so that rows which all get the first value share one copy.
 struct FieldEdits {
-    id: Id,
+    id: FieldId,
     name: Box<str>,
     /// Rows from the first on that get the very same value.
     same: Run,
@@ -69,7 +69,8 @@ impl Edits {
         (self.has_empty_name || self.fields.len() > MOST_FIELDS)
             && self.written.iter().any(|&at| {
                 let field = &self.fields[at];
-                field.id.is_of_record() && (at >= MOST_FIELDS || field.id == Id::Attribute && field.name.is_empty())
+                field.id.is_of_record()
+                    && (at >= MOST_FIELDS || field.id == FieldId::Attribute && field.name.is_empty())
             })
     }
 
@@ -95,7 +96,7 @@ impl Edits {
 
     /// Gives a field of the current row a value, or removes it.
     pub(crate) fn set(&mut self, key: Key<'_>, value: Option<Value<'_>>) {
-        if key.id == Id::LogRecord {
+        if key.id == FieldId::LogRecord {
             self.forget_record();
         }
         let at = self.find(key);
@@ -138,7 +139,7 @@ impl Edits {
         if let Some(&at) = index.get(key.name) {
             return at;
         }
-        self.has_empty_name |= key.id == Id::Attribute && key.name.is_empty();
+        self.has_empty_name |= key.id == FieldId::Attribute && key.name.is_empty();
         let name: Box<str> = key.name.into();
         index.insert(name.clone(), self.fields.len());
         self.fields.push(FieldEdits { id: key.id, name, same: Run::default(), mixed: Run::default() });
@@ -147,7 +148,7 @@ impl Edits {
 
     pub(crate) fn into_changes(mut self) -> Vec<raw::Change> {
         // A later change wins, and what a row changed after replacing its record is to last.
-        self.fields.sort_by_key(|field| field.id != Id::LogRecord);
+        self.fields.sort_by_key(|field| field.id != FieldId::LogRecord);
         let mut changes = Vec::with_capacity(self.fields.len());
         for field in self.fields {
             let name = Key { id: field.id, name: &field.name };

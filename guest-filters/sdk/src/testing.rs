@@ -25,7 +25,7 @@
 use crate::guest::{Configured, with_causes};
 use crate::{Error, Filter, Verdict, raw};
 use std::cell::Cell;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 mod log_record;
 mod records;
@@ -99,6 +99,12 @@ impl<F: Filter> Harness<F> {
         };
         let answers = records.into_iter().zip(changed).enumerate();
         answers.map(|(row, (record, changed))| Answer { verdict: verdict(row), record, changed }).collect()
+    }
+}
+
+impl<F> fmt::Debug for Harness<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Harness").field("routes", &self.0.routes).finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! | setting | value | default |
 //! | --- | --- | --- |
-//! | `how` | see [`How`] | required |
+//! | `how` | `panic`, `unreachable`, `stack_overflow`, `loop`, `grow_memory`, `big_memory`, `slow` or `refuse` | required |
 //! | `at` | `configure` or `process` | `process` |
 //! | `body` | in `process`, only a record with this body sets it off | every record does |
 //! | `milliseconds` | how long `slow` takes | 50 |
@@ -147,6 +147,6 @@ mod tests {
     #[test]
     fn it_can_refuse_its_settings() {
         let refused = Harness::<Trap>::new(json!({ "how": "refuse", "at": "configure" }));
-        assert_eq!(refused.err().expect("an error").to_string(), "the trap refuses");
+        assert_eq!(refused.expect_err("an error").to_string(), "the trap refuses");
     }
 }

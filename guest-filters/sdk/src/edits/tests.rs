@@ -1,7 +1,7 @@
 use super::*;
 
-const A: Key<'_> = Key { id: Id::Attribute, name: "a" };
-const BODY: Key<'_> = Key { id: Id::Body, name: "" };
+const A: Key<'_> = Key { id: FieldId::Attribute, name: "a" };
+const BODY: Key<'_> = Key { id: FieldId::Body, name: "" };
 
 /// What a row writes.
 type Writes<'w> = &'w [(Key<'w>, Option<Value<'w>>)];
@@ -70,8 +70,8 @@ fn the_last_write_of_a_row_counts() {
 
 #[test]
 fn replacing_the_record_undoes_what_was_done_to_it_and_comes_first() {
-    let record = Key::fixed(Id::LogRecord);
-    let resource = Key { id: Id::ResourceAttribute, name: "a" };
+    let record = Key::fixed(FieldId::LogRecord);
+    let resource = Key { id: FieldId::ResourceAttribute, name: "a" };
     let bytes = Some(Value::Bytes(b"r"));
     check(
         &[&[set(A, "gone"), set(resource, "stays"), (record, bytes), set(BODY, "after")]],

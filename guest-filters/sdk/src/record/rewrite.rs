@@ -1,6 +1,6 @@
 //! Rewriting a whole record, for where changes field by field would become too many.
 use crate::Value;
-use crate::field::{Id, Key};
+use crate::field::{FieldId, Key};
 use crate::value::{key_value, write_key_value};
 use crate::wire::{Fields, Payload, write_prefix, write_varint};
 
@@ -24,7 +24,7 @@ pub(crate) fn rewrite<'e>(record: &[u8], changes: impl Iterator<Item = (Key<'e>,
         }
         match key_of(field).map(|key| changes.binary_search_by_key(&key, |(key, _)| *key)) {
             // Where an attribute was, its new value goes. Other fields may go anywhere.
-            Some(Ok(at)) if changes[at].0.id == Id::Attribute => {
+            Some(Ok(at)) if changes[at].0.id == FieldId::Attribute => {
                 if let (false, Some(value)) = (written[at], changes[at].1) {
                     write_key_value(&mut out, 6, changes[at].0.name, value);
                 }
@@ -44,47 +44,47 @@ pub(crate) fn rewrite<'e>(record: &[u8], changes: impl Iterator<Item = (Key<'e>,
 fn key_of<'a>(field: (u32, Payload<'a>)) -> Option<Key<'a>> {
     let fixed = |id| Some(Key::fixed(id));
     match field {
-        (1, _) => fixed(Id::Time),
-        (2, _) => fixed(Id::SeverityNumber),
-        (3, _) => fixed(Id::SeverityText),
-        (5, _) => fixed(Id::Body),
-        (6, Payload::Len(message)) => Some(Key { id: Id::Attribute, name: key_value(message).0 }),
-        (8, _) => fixed(Id::TraceFlags),
-        (9, _) => fixed(Id::TraceId),
-        (10, _) => fixed(Id::SpanId),
-        (11, _) => fixed(Id::ObservedTime),
-        (12, _) => fixed(Id::EventName),
+        (1, _) => fixed(FieldId::Time),
+        (2, _) => fixed(FieldId::SeverityNumber),
+        (3, _) => fixed(FieldId::SeverityText),
+        (5, _) => fixed(FieldId::Body),
+        (6, Payload::Len(message)) => Some(Key { id: FieldId::Attribute, name: key_value(message).0 }),
+        (8, _) => fixed(FieldId::TraceFlags),
+        (9, _) => fixed(FieldId::TraceId),
+        (10, _) => fixed(FieldId::SpanId),
+        (11, _) => fixed(FieldId::ObservedTime),
+        (12, _) => fixed(FieldId::EventName),
         _ => None,
     }
 }
 
 fn write_field(out: &mut Vec<u8>, key: Key<'_>, value: Option<Value<'_>>, flags: u32) {
     let number = match key.id {
-        Id::Time => 1,
-        Id::SeverityNumber => 2,
-        Id::SeverityText => 3,
-        Id::Body => 5,
-        Id::TraceFlags => 8,
-        Id::TraceId => 9,
-        Id::SpanId => 10,
-        Id::ObservedTime => 11,
-        Id::EventName => 12,
+        FieldId::Time => 1,
+        FieldId::SeverityNumber => 2,
+        FieldId::SeverityText => 3,
+        FieldId::Body => 5,
+        FieldId::TraceFlags => 8,
+        FieldId::TraceId => 9,
+        FieldId::SpanId => 10,
+        FieldId::ObservedTime => 11,
+        FieldId::EventName => 12,
         _ => 6,
     };
     match (key.id, value) {
         // The trace flags are eight bits of the field; removing them clears those.
-        (Id::TraceFlags, value) => {
+        (FieldId::TraceFlags, value) => {
             let low = value.and_then(Value::as_int).unwrap_or_default() as u32 & 0xff;
             out.push(8 << 3 | 5);
             out.extend_from_slice(&(flags & !0xff | low).to_le_bytes());
         }
         (_, None) => {}
-        (Id::Attribute, Some(value)) => write_key_value(out, number, key.name, value),
-        (Id::Body, Some(value)) => {
+        (FieldId::Attribute, Some(value)) => write_key_value(out, number, key.name, value),
+        (FieldId::Body, Some(value)) => {
             write_prefix(out, number, value.message_size());
             value.write_message(out);
         }
-        (Id::SeverityNumber, Some(Value::Int(severity))) => {
+        (FieldId::SeverityNumber, Some(Value::Int(severity))) => {
             out.push(2 << 3);
             write_varint(out, severity.cast_unsigned());
         }

@@ -258,7 +258,8 @@ fn values_nested_too_deep_are_refused() {
 
 #[test]
 fn no_sender_makes_changes_too_many() {
-    let records: Vec<_> = (0..2_000).map(|row| full().attribute(&format!("k{row}"), row).attribute("", 1)).collect();
+    let records: Vec<_> =
+        (0..4 * MOST_FIELDS).map(|row| full().attribute(&format!("k{row}"), "x").attribute("", 1)).collect();
     let mut row = 0;
     let mask = move |record: &mut Record<'_>| {
         record.set_attribute("a", "same");
@@ -288,7 +289,7 @@ fn no_sender_makes_changes_too_many() {
 
 #[test]
 fn rewriting_keeps_what_it_does_not_change() {
-    let key = |name| Key { id: Id::Attribute, name };
+    let key = |name| Key { id: FieldId::Attribute, name };
     // An unknown field, flags with a high bit, attributes a, b and a, a group at the end.
     let attribute = |name: u8, value: u8| [0x32, 7, 0x0a, 1, name, 0x12, 2, 0x18, value];
     let record =
@@ -296,9 +297,8 @@ fn rewriting_keeps_what_it_does_not_change() {
     let record = [&record.concat()[..], &[0x7b, 0x08, 1, 0x7c]].concat();
     assert_eq!(rewrite::rewrite(&record, std::iter::empty()), record);
     let changes =
-        [(key("a"), Some(Value::Int(9))), (key("c"), None), (Key::fixed(Id::TraceFlags), Some(Value::Int(2)))];
+        [(key("a"), Some(Value::Int(9))), (key("c"), None), (Key::fixed(FieldId::TraceFlags), Some(Value::Int(2)))];
     let expected = [&[0xf8, 0x3f, 1][..], &attribute(b'a', 9), &attribute(b'b', 2), &[0x7b, 0x08, 1, 0x7c]];
     let expected = [&expected.concat()[..], &[0x45, 2, 1, 0, 0]].concat();
     assert_eq!(rewrite::rewrite(&record, changes.into_iter()), expected);
-    assert!(MOST_FIELDS < 1_000, "the test of too many changes makes more");
 }

@@ -1,6 +1,6 @@
 //! Log records as tests write them down.
 use crate::Severity;
-use crate::field::{Field, Id, Key};
+use crate::field::{Field, FieldId, Key};
 use crate::value::{Holder, OwnedValue, Value, key_value, write_key_value};
 use crate::wire::{Fields, Payload, write_prefix, write_varint};
 
@@ -149,22 +149,22 @@ impl LogRecord {
         let int = |value: i64| (value != 0).then_some(Value::Int(value));
         let str = |value: &'_ str| !value.is_empty();
         let value = match key.id {
-            Id::Time => int(self.time.cast_signed()),
-            Id::ObservedTime => int(self.observed_time.cast_signed()),
-            Id::SeverityNumber => int(self.severity),
-            Id::SeverityText => str(&self.severity_text).then_some(Value::Str(&self.severity_text)),
-            Id::Body => Some(self.body.as_value()),
-            Id::EventName => str(&self.event_name).then_some(Value::Str(&self.event_name)),
-            Id::TraceId => (!self.trace_id.is_empty()).then_some(Value::Bytes(&self.trace_id)),
-            Id::SpanId => (!self.span_id.is_empty()).then_some(Value::Bytes(&self.span_id)),
-            Id::TraceFlags => int(self.trace_flags.into()),
-            Id::Attribute => find(&self.attributes, key.name),
-            Id::ResourceAttribute => find(&self.resource_attributes, key.name),
-            Id::ScopeAttribute => find(&self.scope_attributes, key.name),
-            Id::ScopeName => str(&self.scope_name).then_some(Value::Str(&self.scope_name)),
-            Id::ScopeVersion => str(&self.scope_version).then_some(Value::Str(&self.scope_version)),
+            FieldId::Time => int(self.time.cast_signed()),
+            FieldId::ObservedTime => int(self.observed_time.cast_signed()),
+            FieldId::SeverityNumber => int(self.severity),
+            FieldId::SeverityText => str(&self.severity_text).then_some(Value::Str(&self.severity_text)),
+            FieldId::Body => Some(self.body.as_value()),
+            FieldId::EventName => str(&self.event_name).then_some(Value::Str(&self.event_name)),
+            FieldId::TraceId => (!self.trace_id.is_empty()).then_some(Value::Bytes(&self.trace_id)),
+            FieldId::SpanId => (!self.span_id.is_empty()).then_some(Value::Bytes(&self.span_id)),
+            FieldId::TraceFlags => int(self.trace_flags.into()),
+            FieldId::Attribute => find(&self.attributes, key.name),
+            FieldId::ResourceAttribute => find(&self.resource_attributes, key.name),
+            FieldId::ScopeAttribute => find(&self.scope_attributes, key.name),
+            FieldId::ScopeName => str(&self.scope_name).then_some(Value::Str(&self.scope_name)),
+            FieldId::ScopeVersion => str(&self.scope_version).then_some(Value::Str(&self.scope_version)),
             // Whole messages are encoded, not looked up.
-            Id::LogRecord | Id::Scope | Id::Resource => None,
+            FieldId::LogRecord | FieldId::Scope | FieldId::Resource => None,
         };
         value.filter(|value| *value != Value::Empty)
     }
@@ -175,19 +175,19 @@ impl LogRecord {
         let text = || value.as_str().unwrap_or_default().to_owned();
         let bytes = || value.as_bytes().unwrap_or_default().to_owned();
         match key.id {
-            Id::Time => self.time = int.cast_unsigned(),
-            Id::ObservedTime => self.observed_time = int.cast_unsigned(),
-            Id::SeverityNumber => self.severity = int,
-            Id::SeverityText => self.severity_text = text(),
-            Id::Body => self.body = value.to_owned(),
-            Id::EventName => self.event_name = text(),
-            Id::TraceId => self.trace_id = bytes(),
-            Id::SpanId => self.span_id = bytes(),
-            Id::TraceFlags => self.trace_flags = int as u8,
-            Id::Attribute => put(&mut self.attributes, key.name, value),
-            Id::ResourceAttribute => put(&mut self.resource_attributes, key.name, value),
-            Id::ScopeAttribute => put(&mut self.scope_attributes, key.name, value),
-            Id::LogRecord => {
+            FieldId::Time => self.time = int.cast_unsigned(),
+            FieldId::ObservedTime => self.observed_time = int.cast_unsigned(),
+            FieldId::SeverityNumber => self.severity = int,
+            FieldId::SeverityText => self.severity_text = text(),
+            FieldId::Body => self.body = value.to_owned(),
+            FieldId::EventName => self.event_name = text(),
+            FieldId::TraceId => self.trace_id = bytes(),
+            FieldId::SpanId => self.span_id = bytes(),
+            FieldId::TraceFlags => self.trace_flags = int as u8,
+            FieldId::Attribute => put(&mut self.attributes, key.name, value),
+            FieldId::ResourceAttribute => put(&mut self.resource_attributes, key.name, value),
+            FieldId::ScopeAttribute => put(&mut self.scope_attributes, key.name, value),
+            FieldId::LogRecord => {
                 let outer = Self {
                     resource_attributes: std::mem::take(&mut self.resource_attributes),
                     scope_attributes: std::mem::take(&mut self.scope_attributes),
@@ -197,7 +197,7 @@ impl LogRecord {
                 };
                 *self = outer.protobuf(&bytes()).read();
             }
-            Id::ScopeName | Id::ScopeVersion | Id::Scope | Id::Resource => {
+            FieldId::ScopeName | FieldId::ScopeVersion | FieldId::Scope | FieldId::Resource => {
                 panic!("the filter changed {key:?}, which can't be changed")
             }
         }
