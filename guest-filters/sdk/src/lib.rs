@@ -106,6 +106,11 @@ pub use severity::{Severity, UnknownSeverity};
 pub use value::{Array, ArrayBuf, KvList, KvListBuf, OwnedValue, Value};
 pub use verdict::Verdict;
 
+/// The guide's code is tested with this crate's own.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-filters.md")]
+struct Guide;
+
 /// What [`export!`] expands to names these.
 #[doc(hidden)]
 pub mod exported {
