@@ -48,9 +48,9 @@ export!(DropBelowSeverity);
 /// Nothing is below "unspecified", so as a minimum it can only be a mistake.
 fn specified<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity, D::Error> {
     match Severity::deserialize(deserializer)? {
-        Severity::UNSPECIFIED => Err(D::Error::custom(
-            "UNSPECIFIED (0) is no minimum: expected TRACE (1) to FATAL4 (24)",
-        )),
+        Severity::UNSPECIFIED => {
+            Err(D::Error::custom("UNSPECIFIED (0) is no minimum: expected TRACE (1) to FATAL4 (24)"))
+        }
         severity => Ok(severity),
     }
 }

@@ -65,9 +65,7 @@ impl Filter for Enrich {
     fn new(settings: Settings) -> Result<Self, Error> {
         let enrich: Self = settings.parse()?;
         for (number, operation) in enrich.operations.iter().enumerate() {
-            operation
-                .check()
-                .map_err(|error| format!("operations[{number}].{}: {error}", operation.name()))?;
+            operation.check().map_err(|error| format!("operations[{number}].{}: {error}", operation.name()))?;
         }
         Ok(enrich)
     }
@@ -94,27 +92,13 @@ impl Operation {
     /// Finds what could never work, before there are records.
     fn check(&self) -> Result<(), Error> {
         match self {
-            Self::Set(Set {
-                field,
-                value: Some(value),
-                from: None,
-                ..
-            }) => field.check(value.as_value()),
-            Self::Set(Set {
-                field,
-                value: None,
-                from: Some(from),
-                ..
-            }) if field != from => removable(field),
-            Self::Set(Set {
-                value: None,
-                from: Some(from),
-                ..
-            }) => Err(format!("{from} would be copied to itself").into()),
-            Self::Set(_) => Err("give either `value` or `from`".into()),
-            Self::Rename(Rename { from, to, .. }) if from == to => {
-                Err(format!("{from} keeps its name").into())
+            Self::Set(Set { field, value: Some(value), from: None, .. }) => field.check(value.as_value()),
+            Self::Set(Set { field, value: None, from: Some(from), .. }) if field != from => removable(field),
+            Self::Set(Set { value: None, from: Some(from), .. }) => {
+                Err(format!("{from} would be copied to itself").into())
             }
+            Self::Set(_) => Err("give either `value` or `from`".into()),
+            Self::Rename(Rename { from, to, .. }) if from == to => Err(format!("{from} keeps its name").into()),
             Self::Rename(Rename { from, to, .. }) => removable(from).and_then(|()| removable(to)),
             Self::Remove(field) => removable(field),
         }
@@ -122,24 +106,11 @@ impl Operation {
 
     fn apply(&self, record: &mut Record<'_>) {
         match self {
-            Self::Set(Set {
-                field,
-                overwrite: false,
-                ..
-            })
-            | Self::Rename(Rename {
-                to: field,
-                overwrite: false,
-                ..
-            }) if record.get(field).is_some() => {}
-            Self::Set(Set {
-                field,
-                value: Some(value),
-                ..
-            }) => _ = record.set(field, value),
-            Self::Set(Set { field, from, .. }) => {
-                _ = from.as_ref().is_some_and(|from| copy(record, from, field))
-            }
+            Self::Set(Set { field, overwrite: false, .. })
+            | Self::Rename(Rename { to: field, overwrite: false, .. })
+                if record.get(field).is_some() => {}
+            Self::Set(Set { field, value: Some(value), .. }) => _ = record.set(field, value),
+            Self::Set(Set { field, from, .. }) => _ = from.as_ref().is_some_and(|from| copy(record, from, field)),
             Self::Rename(Rename { from, to, .. }) => {
                 if copy(record, from, to) {
                     _ = record.remove(from);

@@ -30,9 +30,7 @@ impl Guest for Garbage {
     fn configure(settings: String) -> Result<Plan, String> {
         let answer = choose(&settings)?;
         ANSWER.set(Some(answer));
-        Ok(Plan {
-            routes: vec!["declared".to_owned()],
-        })
+        Ok(Plan { routes: vec!["declared".to_owned()] })
     }
 
     fn process(batch: &Batch) -> Result<Outcome, String> {
@@ -44,18 +42,12 @@ impl Guest for Garbage {
 raw::export!(Garbage with_types_in raw);
 
 fn choose(settings: &str) -> Result<Answer, String> {
-    let chosen: Chosen = Settings::from_json(settings)
-        .parse()
-        .map_err(|error| error.to_string())?;
+    let chosen: Chosen = Settings::from_json(settings).parse().map_err(|error| error.to_string())?;
     match ANSWERS.iter().find(|(name, _)| *name == chosen.answer) {
         Some((_, answer)) => Ok(*answer),
         None => {
             let names: Vec<_> = ANSWERS.iter().map(|(name, _)| *name).collect();
-            Err(format!(
-                "answer: `{}` is none of {}",
-                chosen.answer,
-                names.join(", ")
-            ))
+            Err(format!("answer: `{}` is none of {}", chosen.answer, names.join(", ")))
         }
     }
 }

@@ -8,13 +8,8 @@ fn every_answer_has_a_name_of_its_own_and_can_be_chosen() {
     for name in names {
         Garbage::configure(format!(r#"{{ "answer": "{name}" }}"#)).expect("a known answer");
     }
-    let error = choose(r#"{ "answer": "sense" }"#)
-        .err()
-        .expect("an unknown answer");
-    assert!(
-        error.starts_with("answer: `sense` is none of nothing, everything, "),
-        "{error}"
-    );
+    let error = choose(r#"{ "answer": "sense" }"#).expect_err("an unknown answer");
+    assert!(error.starts_with("answer: `sense` is none of nothing, everything, "), "{error}");
 }
 
 #[test]

@@ -34,18 +34,11 @@ struct Chores {
 
 impl Filter for Observe {
     fn new(settings: Settings) -> Result<Self, Error> {
-        Ok(Self {
-            settings: settings.parse()?,
-            row: 0,
-        })
+        Ok(Self { settings: settings.parse()?, row: 0 })
     }
 
     fn routes(&self) -> Vec<String> {
-        if self.settings.route_every.is_some() {
-            vec!["observed".to_owned()]
-        } else {
-            Vec::new()
-        }
+        if self.settings.route_every.is_some() { vec!["observed".to_owned()] } else { Vec::new() }
     }
 
     fn start_batch(&mut self, _records: usize) {
@@ -87,8 +80,7 @@ mod tests {
 
     #[test]
     fn reading_changes_nothing() {
-        let settings =
-            json!({ "read": ["severity_number", "body", { "attribute": "a" }], "iterate": true });
+        let settings = json!({ "read": ["severity_number", "body", { "attribute": "a" }], "iterate": true });
         let mut observe = Harness::<Observe>::new(settings).expect("valid settings");
         let answer = observe.run(LogRecord::new().attribute("a", 1));
         assert_eq!((answer.verdict, answer.changed), (Verdict::Keep, false));
@@ -96,27 +88,13 @@ mod tests {
 
     #[test]
     fn every_record_gets_what_was_asked_for() {
-        let settings =
-            json!({ "set": { "a": [1] }, "number": "n", "drop_every": 3, "route_every": 2 });
+        let settings = json!({ "set": { "a": [1] }, "number": "n", "drop_every": 3, "route_every": 2 });
         let mut observe = Harness::<Observe>::new(settings).expect("valid settings");
         let answers = observe.run_batch([LogRecord::new(), LogRecord::new(), LogRecord::new()]);
-        let verdicts: Vec<_> = answers
-            .iter()
-            .map(|answer| answer.verdict.clone())
-            .collect();
-        assert_eq!(
-            verdicts,
-            [
-                Verdict::drop("observed"),
-                Verdict::Keep,
-                Verdict::route("observed")
-            ]
-        );
+        let verdicts: Vec<_> = answers.iter().map(|answer| answer.verdict.clone()).collect();
+        assert_eq!(verdicts, [Verdict::drop("observed"), Verdict::Keep, Verdict::route("observed")]);
         for (number, answer) in answers.iter().enumerate() {
-            let number = answer
-                .record
-                .get(&Field::Attribute("n".to_owned()))
-                .and_then(|value| value.as_int())
+            let number = answer.record.get(&Field::Attribute("n".to_owned())).and_then(|value| value.as_int())
                 == Some(number as i64);
             assert!(number, "{answer:?}");
         }

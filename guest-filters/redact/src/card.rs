@@ -12,10 +12,7 @@ pub(crate) fn find(text: &str, found: &mut Vec<Range<usize>>) {
     let mut groups = Vec::new();
     let mut rest = 0;
     while let Some(group) = next_group(text.as_bytes(), rest) {
-        if !groups
-            .last()
-            .is_some_and(|last: &Range<usize>| are_joined(text, last, &group))
-        {
+        if !groups.last().is_some_and(|last: &Range<usize>| are_joined(text, last, &group)) {
             find_in(text, &groups, found);
             groups.clear();
         }
@@ -28,10 +25,7 @@ pub(crate) fn find(text: &str, found: &mut Vec<Range<usize>>) {
 /// The next digits in a row, at or behind `from`.
 fn next_group(text: &[u8], from: usize) -> Option<Range<usize>> {
     let start = from + text[from..].iter().position(u8::is_ascii_digit)?;
-    let length = text[start..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
+    let length = text[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     Some(start..start + length)
 }
 
@@ -43,12 +37,7 @@ fn find_in(text: &str, groups: &[Range<usize>], found: &mut Vec<Range<usize>>) {
     for (first, start) in groups.iter().enumerate() {
         let mut digits = Vec::new();
         for group in &groups[first..] {
-            digits.extend(
-                text.as_bytes()[group.clone()]
-                    .iter()
-                    .take(*DIGITS.end() + 1)
-                    .map(|digit| digit - b'0'),
-            );
+            digits.extend(text.as_bytes()[group.clone()].iter().take(*DIGITS.end() + 1).map(|digit| digit - b'0'));
             if digits.len() > *DIGITS.end() {
                 break;
             }
@@ -64,9 +53,7 @@ fn is_issued(digits: &[u8]) -> bool {
     let [a, b, c, d, ..] = *digits else {
         return false;
     };
-    let prefix = [a, b, c, d]
-        .iter()
-        .fold(0_u16, |prefix, digit| prefix * 10 + u16::from(*digit));
+    let prefix = [a, b, c, d].iter().fold(0_u16, |prefix, digit| prefix * 10 + u16::from(*digit));
     match prefix {
         // Visa.
         4000..=4999 => matches!(digits.len(), 13 | 16 | 19),
@@ -86,18 +73,10 @@ fn is_issued(digits: &[u8]) -> bool {
 
 /// The last digit makes the sum come out even: Luhn's check (ISO/IEC 7812, annex B).
 fn has_check_digit(digits: &[u8]) -> bool {
-    let sum = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .fold(0_u32, |sum, (place, &digit)| {
-            let digit = u32::from(digit);
-            sum + if place % 2 == 0 {
-                digit
-            } else {
-                digit * 2 / 10 + digit * 2 % 10
-            }
-        });
+    let sum = digits.iter().rev().enumerate().fold(0_u32, |sum, (place, &digit)| {
+        let digit = u32::from(digit);
+        sum + if place % 2 == 0 { digit } else { digit * 2 / 10 + digit * 2 % 10 }
+    });
     sum % 10 == 0
 }
 

@@ -40,10 +40,7 @@ pub(crate) fn find(text: &str, keys: &Keys) -> Vec<Find> {
 }
 
 fn next_quote(bytes: &[u8], from: usize) -> Option<usize> {
-    bytes[from..]
-        .iter()
-        .position(|&byte| byte == b'"')
-        .map(|offset| from + offset)
+    bytes[from..].iter().position(|&byte| byte == b'"').map(|offset| from + offset)
 }
 
 /// Where the string ends that begins with the quote at `start`.
@@ -69,10 +66,7 @@ fn treatment(key: &str, keys: &Keys) -> Option<Treatment> {
 }
 
 fn skip_space(bytes: &[u8], from: usize) -> usize {
-    from + bytes[from.min(bytes.len())..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_whitespace())
-        .count()
+    from + bytes[from.min(bytes.len())..].iter().take_while(|byte| byte.is_ascii_whitespace()).count()
 }
 
 /// Where the value ends that begins at `start`.

@@ -35,25 +35,19 @@ pub(crate) struct Keys {
 impl Keys {
     /// A key that is to be masked and to be removed is removed.
     pub(crate) fn new(mask: WrittenKeys, remove: WrittenKeys) -> Result<Self, Error> {
-        let mut keys = Self {
-            names: BTreeMap::new(),
-            matching: Vec::new(),
-            met: RefCell::default(),
-        };
+        let mut keys = Self { names: BTreeMap::new(), matching: Vec::new(), met: RefCell::default() };
         let remove = ("remove_keys", Treatment::Remove, remove);
         for (setting, treatment, written) in [remove, ("mask_keys", Treatment::Mask, mask)] {
             for name in written.names {
                 keys.names.entry(name).or_insert(treatment);
             }
             for (number, pattern) in written.matching.iter().enumerate() {
-                let regex = regex(pattern)
-                    .map_err(|error| format!("{setting}.matching[{number}]: {error}"))?;
+                let regex = regex(pattern).map_err(|error| format!("{setting}.matching[{number}]: {error}"))?;
                 keys.matching.push((regex, treatment));
             }
         }
         // Names come before patterns, but for removal, which comes first of all.
-        keys.matching
-            .sort_by_key(|(_, treatment)| *treatment != Treatment::Remove);
+        keys.matching.sort_by_key(|(_, treatment)| *treatment != Treatment::Remove);
         Ok(keys)
     }
 
@@ -64,11 +58,7 @@ impl Keys {
     /// What becomes of this key's value, if anything.
     pub(crate) fn treatment(&self, key: &str) -> Option<Treatment> {
         if self.matching.is_empty() {
-            return if self.names.is_empty() {
-                None
-            } else {
-                self.names.get(key).copied()
-            };
+            return if self.names.is_empty() { None } else { self.names.get(key).copied() };
         }
         let mut met = self.met.borrow_mut();
         if let Some(treatment) = met.get(key) {
@@ -83,15 +73,7 @@ impl Keys {
 
     fn decide(&self, key: &str) -> Option<Treatment> {
         let name = self.names.get(key).copied();
-        let matching = self
-            .matching
-            .iter()
-            .find(|(regex, _)| regex.is_match(key))
-            .map(|(_, treatment)| *treatment);
-        if matching == Some(Treatment::Remove) {
-            matching
-        } else {
-            name.or(matching)
-        }
+        let matching = self.matching.iter().find(|(regex, _)| regex.is_match(key)).map(|(_, treatment)| *treatment);
+        if matching == Some(Treatment::Remove) { matching } else { name.or(matching) }
     }
 }

@@ -90,11 +90,7 @@ export!(Redact);
 impl Redact {
     fn filter_resource(&mut self, record: &mut Record<'_>) {
         let resource = record.received_resource();
-        if self
-            .resource
-            .as_ref()
-            .is_none_or(|(last, _)| last != resource)
-        {
+        if self.resource.as_ref().is_none_or(|(last, _)| last != resource) {
             let changes = self.attributes(|| record.resource_attributes());
             self.resource = Some((resource.to_owned(), changes));
         }

@@ -61,31 +61,20 @@ impl Patterns {
                 let wrong = |error| format!("patterns[{number}].regex: {error}");
                 let regex = regex(source).map_err(wrong)?;
                 if regex.is_match("") {
-                    return Err(wrong(
-                        "it matches an empty text, so it would match everywhere".into(),
-                    )
-                    .into());
+                    return Err(wrong("it matches an empty text, so it would match everywhere".into()).into());
                 }
                 sources.push(source);
                 finders.push(Finder { regex, check });
             }
             // Of numbers alone are cards, and whatever somebody's own pattern means.
             match pattern {
-                WrittenPattern::PaymentCard => {
-                    digits = digits.or(Some(*card::DIGITS.start() as u32))
-                }
+                WrittenPattern::PaymentCard => digits = digits.or(Some(*card::DIGITS.start() as u32)),
                 WrittenPattern::Regex(_) => digits = Some(1),
                 _ => {}
             }
         }
-        let any = RegexSetBuilder::new(sources)
-            .size_limit(REGEX_SIZE_LIMIT * finders.len().max(1))
-            .build()?;
-        Ok(Self {
-            any,
-            finders,
-            digits,
-        })
+        let any = RegexSetBuilder::new(sources).size_limit(REGEX_SIZE_LIMIT * finders.len().max(1)).build()?;
+        Ok(Self { any, finders, digits })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -94,8 +83,7 @@ impl Patterns {
 
     /// Whether a number with so many digits may hold something.
     pub(crate) fn may_be_in_number(&self, number: i64) -> bool {
-        self.digits
-            .is_some_and(|least| number.unsigned_abs().checked_ilog10().unwrap_or(0) + 1 >= least)
+        self.digits.is_some_and(|least| number.unsigned_abs().checked_ilog10().unwrap_or(0) + 1 >= least)
     }
 
     /// Adds where something is, in no order, and possibly overlapping.
@@ -121,11 +109,7 @@ impl Finder {
             };
             // What turns out to be nothing may still overlap something.
             let step = text[range.start..].chars().next().map_or(1, char::len_utf8);
-            at = if is_right {
-                range.end.max(range.start + step)
-            } else {
-                range.start + step
-            };
+            at = if is_right { range.end.max(range.start + step) } else { range.start + step };
             if is_right && !range.is_empty() {
                 found.push(range);
             }
@@ -151,30 +135,21 @@ impl WrittenPattern {
     /// fastest matcher from texts that are not.
     fn sources(&self) -> Vec<(&str, Check)> {
         match self {
-            Self::Email => vec![(
-                r"[\w.%+-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+",
-                Check::None,
-            )],
+            Self::Email => vec![(r"[\w.%+-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+", Check::None)],
             Self::PaymentCard => vec![(r"[0-9](?:[ -]?[0-9]){12}", Check::Card)],
             Self::Ipv4 => vec![(
                 r"(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})",
                 Check::Range(stands_alone),
             )],
             Self::BearerToken => {
-                vec![(
-                    r#"(?i)(?-u:\b)bearer["':=\s]{1,4}([A-Z0-9._~+/-]{8,}=*)"#,
-                    Check::Range(is_token),
-                )]
+                vec![(r#"(?i)(?-u:\b)bearer["':=\s]{1,4}([A-Z0-9._~+/-]{8,}=*)"#, Check::Range(is_token))]
             }
             Self::AwsKey => vec![
                 (
                     r"(?-u:\b)(?:AKIA|ASIA|ABIA|ACCA|AGPA|AIDA|AIPA|ANPA|ANVA|APKA|AROA)[A-Z0-9]{16}(?-u:\b)",
                     Check::None,
                 ),
-                (
-                    r#"(?i)secret[ _-]?(?:access)?[ _-]?key["':=\s]{1,5}([A-Z0-9/+]{40})(?:[^A-Z0-9/+]|$)"#,
-                    Check::None,
-                ),
+                (r#"(?i)secret[ _-]?(?:access)?[ _-]?key["':=\s]{1,5}([A-Z0-9/+]{40})(?:[^A-Z0-9/+]|$)"#, Check::None),
             ],
             Self::Regex(source) => vec![(source, Check::None)],
         }
@@ -183,17 +158,12 @@ impl WrittenPattern {
 
 /// A regular expression of the settings.
 pub(crate) fn regex(source: &str) -> Result<Regex, Error> {
-    Ok(RegexBuilder::new(source)
-        .size_limit(REGEX_SIZE_LIMIT)
-        .build()?)
+    Ok(RegexBuilder::new(source).size_limit(REGEX_SIZE_LIMIT).build()?)
 }
 
 /// Whether an address is no part of a longer number with dots, such as an object identifier.
 fn stands_alone(text: &str, found: &Range<usize>) -> bool {
-    let (before, after) = (
-        &text.as_bytes()[..found.start],
-        &text.as_bytes()[found.end..],
-    );
+    let (before, after) = (&text.as_bytes()[..found.start], &text.as_bytes()[found.end..]);
     let continues = |first: Option<&u8>, second: Option<&u8>| match first {
         Some(b'.') => second.is_some_and(u8::is_ascii_digit),
         first => first.is_some_and(u8::is_ascii_digit),

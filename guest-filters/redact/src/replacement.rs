@@ -41,11 +41,7 @@ impl Replacement {
         match written {
             WrittenReplacement::Mask(mask) => Ok(Self::Mask(mask)),
             WrittenReplacement::Hash(WrittenHash { key }) if key.len() < SHORTEST_KEY => {
-                Err(format!(
-                    "replace_with.hash.key: {SHORTEST_KEY} characters are the least, not {}",
-                    key.len()
-                )
-                .into())
+                Err(format!("replace_with.hash.key: {SHORTEST_KEY} characters are the least, not {}", key.len()).into())
             }
             WrittenReplacement::Hash(WrittenHash { key }) => {
                 Ok(Self::Hash(Box::new(Hmac::new_from_slice(key.as_bytes())?)))

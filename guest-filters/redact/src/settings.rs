@@ -31,9 +31,7 @@ pub(crate) fn read(settings: &Settings) -> Result<Redact, Error> {
         resource: None,
     };
     if redact.patterns.is_empty() && redact.keys.is_empty() {
-        return Err(
-            "there is nothing to redact: give `patterns`, `mask_keys` or `remove_keys`".into(),
-        );
+        return Err("there is nothing to redact: give `patterns`, `mask_keys` or `remove_keys`".into());
     }
     Ok(redact)
 }

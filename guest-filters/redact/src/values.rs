@@ -33,9 +33,7 @@ impl Redact {
             }
             Value::Int(number) => self.number(number),
             // Some senders write every number as a double.
-            Value::Double(number) if number.fract() == 0.0 && number.abs() < 1e19 => {
-                self.number(number as i64)
-            }
+            Value::Double(number) if number.fract() == 0.0 && number.abs() < 1e19 => self.number(number as i64),
             Value::Array(array) => self.array(array).map(OwnedValue::Array),
             Value::KvList(list) => self.kv_list(list).map(OwnedValue::KvList),
             Value::Empty | Value::Bool(_) | Value::Double(_) => None,
@@ -55,10 +53,7 @@ impl Redact {
             let new = self.value(element);
             if new.is_some() && redacted.is_none() {
                 let mut before = ArrayBuf::default();
-                array
-                    .iter()
-                    .take(at)
-                    .for_each(|element| before.push(element));
+                array.iter().take(at).for_each(|element| before.push(element));
                 redacted = Some(before);
             }
             if let Some(redacted) = &mut redacted {
@@ -80,9 +75,7 @@ impl Redact {
             let removed = treatment == Some(Treatment::Remove);
             if (new.is_some() || removed) && redacted.is_none() {
                 let mut before = KvListBuf::default();
-                list.iter()
-                    .take(at)
-                    .for_each(|(key, value)| before.push(key, value));
+                list.iter().take(at).for_each(|(key, value)| before.push(key, value));
                 redacted = Some(before);
             }
             if let (Some(redacted), false) = (&mut redacted, removed) {
@@ -107,8 +100,7 @@ impl Redact {
                 Place::Text => self.replacement.write(found, &mut out),
                 Place::JsonValue => {
                     let mut replacement = String::new();
-                    self.replacement
-                        .write(&json_string(found), &mut replacement);
+                    self.replacement.write(&json_string(found), &mut replacement);
                     out.push_str(&serde_json::Value::String(replacement).to_string());
                 }
                 Place::JsonMember => {}
@@ -124,24 +116,11 @@ impl Redact {
         if !self.patterns.is_empty() {
             self.patterns.find(text, &mut ranges);
         }
-        let mut finds: Vec<_> = ranges
-            .into_iter()
-            .map(|range| Find {
-                range,
-                place: Place::Text,
-            })
-            .collect();
+        let mut finds: Vec<_> = ranges.into_iter().map(|range| Find { range, place: Place::Text }).collect();
         if !self.keys.is_empty() {
             finds.extend(json_text::find(text, &self.keys).into_iter().map(|find| {
-                let place = if find.treatment == Treatment::Mask {
-                    Place::JsonValue
-                } else {
-                    Place::JsonMember
-                };
-                Find {
-                    range: find.range,
-                    place,
-                }
+                let place = if find.treatment == Treatment::Mask { Place::JsonValue } else { Place::JsonMember };
+                Find { range: find.range, place }
             }));
         }
         merged(finds)
@@ -154,9 +133,7 @@ fn merged(mut finds: Vec<Find>) -> Vec<Find> {
     let mut merged: Vec<Find> = Vec::with_capacity(finds.len());
     for find in finds {
         match merged.last_mut() {
-            Some(last) if find.range.start < last.range.end => {
-                last.range.end = last.range.end.max(find.range.end)
-            }
+            Some(last) if find.range.start < last.range.end => last.range.end = last.range.end.max(find.range.end),
             _ => merged.push(find),
         }
     }

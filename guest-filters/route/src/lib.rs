@@ -61,9 +61,7 @@ enum Action {
 
 impl Filter for Route {
     fn new(settings: Settings) -> Result<Self, Error> {
-        Ok(Self {
-            rules: settings::rules(&settings)?,
-        })
+        Ok(Self { rules: settings::rules(&settings)? })
     }
 
     fn routes(&self) -> Vec<String> {
@@ -79,12 +77,7 @@ impl Filter for Route {
     }
 
     fn filter(&mut self, record: &mut Record<'_>) -> Verdict {
-        match self
-            .rules
-            .iter()
-            .find(|rule| rule.condition.holds(record))
-            .map(|rule| rule.action)
-        {
+        match self.rules.iter().find(|rule| rule.condition.holds(record)).map(|rule| rule.action) {
             None | Some(Action::Keep) => Verdict::Keep,
             Some(Action::Drop(reason)) => Verdict::drop(reason),
             Some(Action::Route(name)) => Verdict::route(name),

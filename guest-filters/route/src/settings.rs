@@ -49,9 +49,7 @@ struct WrittenCondition {
 pub(crate) fn rules(settings: &Settings) -> Result<Vec<Rule>, Error> {
     let written: Written = settings.parse()?;
     let rules = written.rules.into_iter().enumerate();
-    rules
-        .map(|(number, rule)| rule.check(&format!("rules[{number}]")))
-        .collect()
+    rules.map(|(number, rule)| rule.check(&format!("rules[{number}]"))).collect()
 }
 
 impl WrittenRule {
@@ -61,10 +59,7 @@ impl WrittenRule {
             (None, Some(reason), None) if !reason.is_empty() => Action::Drop(reason.leak()),
             (None, None, Some(true)) => Action::Keep,
             _ => {
-                return Err(format!(
-                    "{path}: give one of `route: NAME`, `drop: REASON` and `keep: true`"
-                )
-                .into());
+                return Err(format!("{path}: give one of `route: NAME`, `drop: REASON` and `keep: true`").into());
             }
         };
         let condition = match self.r#if {
@@ -85,30 +80,19 @@ impl WrittenCondition {
                 .collect::<Result<_, Error>>()
         };
         match (self.all, self.any, self.not, self.field) {
-            (Some(all), None, None, None) if tests.is_empty() => {
-                Ok(Condition::All(list(all, "all")?))
-            }
-            (None, Some(any), None, None) if tests.is_empty() => {
-                Ok(Condition::Any(list(any, "any")?))
-            }
+            (Some(all), None, None, None) if tests.is_empty() => Ok(Condition::All(list(all, "all")?)),
+            (None, Some(any), None, None) if tests.is_empty() => Ok(Condition::Any(list(any, "any")?)),
             (None, None, Some(not), None) if tests.is_empty() => {
                 Ok(Condition::Not(Box::new(not.check(&format!("{path}.not"))?)))
             }
-            (None, None, None, Some(field)) if !tests.is_empty() => {
-                Ok(Condition::Field(field, tests))
-            }
+            (None, None, None, Some(field)) if !tests.is_empty() => Ok(Condition::Field(field, tests)),
             (None, None, None, Some(_)) => {
-                let names =
-                    "exists, equals, one_of, at_least, at_most, prefix, suffix, contains, matches";
-                Err(
-                    format!("{path}: say what the field must be, with one or more of {names}")
-                        .into(),
-                )
+                let names = "exists, equals, one_of, at_least, at_most, prefix, suffix, contains, matches";
+                Err(format!("{path}: say what the field must be, with one or more of {names}").into())
             }
-            _ => Err(format!(
-                "{path}: give one of `all`, `any`, `not` and `field`, and tests with `field` alone"
-            )
-            .into()),
+            _ => {
+                Err(format!("{path}: give one of `all`, `any`, `not` and `field`, and tests with `field` alone").into())
+            }
         }
     }
 
@@ -121,9 +105,7 @@ impl WrittenCondition {
         };
         let bound = |value: OwnedValue, test: &str| match named(value, test)? {
             bound @ (OwnedValue::Int(_) | OwnedValue::Double(_)) => Ok(bound),
-            other => Err(Error::from(format!(
-                "{path}.{test}: expected a number, not {other:?}"
-            ))),
+            other => Err(Error::from(format!("{path}.{test}: expected a number, not {other:?}"))),
         };
         let mut tests = Vec::new();
         tests.extend(self.exists.map(Test::Exists));
@@ -131,12 +113,7 @@ impl WrittenCondition {
             tests.push(Test::OneOf(vec![named(value, "equals")?]));
         }
         if let Some(values) = self.one_of.take() {
-            tests.push(Test::OneOf(
-                values
-                    .into_iter()
-                    .map(|value| named(value, "one_of"))
-                    .collect::<Result<_, _>>()?,
-            ));
+            tests.push(Test::OneOf(values.into_iter().map(|value| named(value, "one_of")).collect::<Result<_, _>>()?));
         }
         if let Some(value) = self.at_least.take() {
             tests.push(Test::AtLeast(bound(value, "at_least")?));
@@ -148,12 +125,8 @@ impl WrittenCondition {
         tests.extend(self.suffix.take().map(Test::Suffix));
         tests.extend(self.contains.take().map(Test::Contains));
         if let Some(pattern) = self.matches.take() {
-            let regex = RegexBuilder::new(&pattern)
-                .size_limit(REGEX_SIZE_LIMIT)
-                .build();
-            tests.push(Test::Matches(
-                regex.map_err(|error| format!("{path}.matches: {error}"))?,
-            ));
+            let regex = RegexBuilder::new(&pattern).size_limit(REGEX_SIZE_LIMIT).build();
+            tests.push(Test::Matches(regex.map_err(|error| format!("{path}.matches: {error}"))?));
         }
         Ok(tests)
     }

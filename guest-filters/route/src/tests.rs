@@ -8,9 +8,7 @@ fn check(condition: impl std::fmt::Display, records: &[LogRecord], expected: &[u
     let settings = format!(r#"{{ "rules": [{{ "if": {condition}, "route": "found" }}] }}"#);
     let mut route = Harness::<Route>::new(&settings).expect("valid settings");
     let answers = route.run_batch(records.to_vec());
-    let found: Vec<_> = (0..records.len())
-        .filter(|&at| answers[at].verdict == Verdict::route("found"))
-        .collect();
+    let found: Vec<_> = (0..records.len()).filter(|&at| answers[at].verdict == Verdict::route("found")).collect();
     assert_eq!(found, expected, "{condition}");
     assert!(answers.iter().all(|answer| !answer.changed));
 }
@@ -21,48 +19,15 @@ fn record() -> LogRecord {
 
 #[test]
 fn tests_of_severity_take_names_and_numbers() {
-    let records = [
-        Severity::UNSPECIFIED,
-        Severity::INFO,
-        Severity::ERROR,
-        Severity::FATAL,
-    ]
-    .map(|severity| record().severity(severity));
-    check(
-        json!({ "field": "severity_number", "at_least": "ERROR" }),
-        &records,
-        &[2, 3],
-    );
-    check(
-        json!({ "field": "severity_number", "at_least": 17 }),
-        &records,
-        &[2, 3],
-    );
-    check(
-        json!({ "field": "severity_number", "at_most": "error4" }),
-        &records,
-        &[1, 2],
-    );
-    check(
-        json!({ "field": "severity_number", "at_least": "WARN", "at_most": "ERROR" }),
-        &records,
-        &[2],
-    );
-    check(
-        json!({ "field": "severity_number", "equals": "INFO" }),
-        &records,
-        &[1],
-    );
-    check(
-        json!({ "field": "severity_number", "one_of": ["INFO", 21] }),
-        &records,
-        &[1, 3],
-    );
-    check(
-        json!({ "field": "severity_number", "exists": false }),
-        &records,
-        &[0],
-    );
+    let records = [Severity::UNSPECIFIED, Severity::INFO, Severity::ERROR, Severity::FATAL]
+        .map(|severity| record().severity(severity));
+    check(json!({ "field": "severity_number", "at_least": "ERROR" }), &records, &[2, 3]);
+    check(json!({ "field": "severity_number", "at_least": 17 }), &records, &[2, 3]);
+    check(json!({ "field": "severity_number", "at_most": "error4" }), &records, &[1, 2]);
+    check(json!({ "field": "severity_number", "at_least": "WARN", "at_most": "ERROR" }), &records, &[2]);
+    check(json!({ "field": "severity_number", "equals": "INFO" }), &records, &[1]);
+    check(json!({ "field": "severity_number", "one_of": ["INFO", 21] }), &records, &[1, 3]);
+    check(json!({ "field": "severity_number", "exists": false }), &records, &[0]);
 }
 
 #[test]
@@ -80,17 +45,9 @@ fn values_are_compared_by_kind() {
     check(json!({ "field": a, "equals": 1 }), &records, &[2, 3]);
     check(json!({ "field": a, "equals": 1.0 }), &records, &[2, 3]);
     check(json!({ "field": a, "equals": true }), &records, &[4]);
-    check(
-        json!({ "field": a, "one_of": ["1", true] }),
-        &records,
-        &[1, 4],
-    );
+    check(json!({ "field": a, "one_of": ["1", true] }), &records, &[1, 4]);
     check(json!({ "field": a, "at_least": 0.5 }), &records, &[2, 3]);
-    check(
-        json!({ "field": a, "exists": true }),
-        &records,
-        &[1, 2, 3, 4, 5],
-    );
+    check(json!({ "field": a, "exists": true }), &records, &[1, 2, 3, 4, 5]);
 }
 
 #[test]
@@ -104,37 +61,13 @@ fn texts_are_looked_at_from_all_sides() {
         record(),
     ];
     check(json!({ "field": "body", "prefix": "GET" }), &records, &[0]);
-    check(
-        json!({ "field": "body", "suffix": "200" }),
-        &records,
-        &[0, 1],
-    );
-    check(
-        json!({ "field": "body", "contains": "/healthz" }),
-        &records,
-        &[1],
-    );
+    check(json!({ "field": "body", "suffix": "200" }), &records, &[0, 1]);
+    check(json!({ "field": "body", "contains": "/healthz" }), &records, &[1]);
     check(json!({ "field": "body", "contains": "ü" }), &records, &[3]);
-    check(
-        json!({ "field": "body", "matches": r"(?i)^get\s/\w+" }),
-        &records,
-        &[0, 1],
-    );
-    check(
-        json!({ "field": "body", "matches": r"\bgeprüft$" }),
-        &records,
-        &[3],
-    );
-    check(
-        json!({ "field": "body", "matches": "" }),
-        &records,
-        &[0, 1, 3, 4],
-    );
-    check(
-        json!({ "field": "body", "prefix": "GET", "suffix": "404" }),
-        &records,
-        &[],
-    );
+    check(json!({ "field": "body", "matches": r"(?i)^get\s/\w+" }), &records, &[0, 1]);
+    check(json!({ "field": "body", "matches": r"\bgeprüft$" }), &records, &[3]);
+    check(json!({ "field": "body", "matches": "" }), &records, &[0, 1, 3, 4]);
+    check(json!({ "field": "body", "prefix": "GET", "suffix": "404" }), &records, &[]);
 }
 
 #[test]
@@ -160,22 +93,13 @@ fn every_field_can_be_tested() {
 
 #[test]
 fn conditions_combine() {
-    let records = [
-        record().body("a"),
-        record().body("b"),
-        record().body("ab"),
-        record(),
-    ];
+    let records = [record().body("a"), record().body("b"), record().body("ab"), record()];
     let contains = |text| format!(r#"{{ "field": "body", "contains": "{text}" }}"#);
     let (a, b) = (contains("a"), contains("b"));
     check(format!(r#"{{ "all": [{a}, {b}] }}"#), &records, &[2]);
     check(format!(r#"{{ "any": [{a}, {b}] }}"#), &records, &[0, 1, 2]);
     check(format!(r#"{{ "not": {a} }}"#), &records, &[1, 3]);
-    check(
-        format!(r#"{{ "all": [{a}, {{ "not": {{ "any": [{b}] }} }}] }}"#),
-        &records,
-        &[0],
-    );
+    check(format!(r#"{{ "all": [{a}, {{ "not": {{ "any": [{b}] }} }}] }}"#), &records, &[0]);
     check(r#"{ "all": [] }"#, &records, &[0, 1, 2, 3]);
     check(r#"{ "any": [] }"#, &records, &[]);
 }
@@ -209,34 +133,13 @@ fn the_first_rule_that_holds_decides() {
 fn refuses_wrong_settings_by_name() {
     let held = json!({ "field": "body", "exists": true });
     let cases = [
-        (
-            json!([{ "if": held }]),
-            "rules[0]: give one of `route: NAME`, `drop: REASON` and `keep: true`",
-        ),
-        (
-            json!([{ "if": held, "route": "a", "drop": "b" }]),
-            "rules[0]: give one of",
-        ),
-        (
-            json!([{ "if": held, "route": "" }]),
-            "rules[0]: give one of",
-        ),
-        (
-            json!([{ "if": {}, "route": "a" }]),
-            "rules[0].if: give one of `all`, `any`, `not` and `field`",
-        ),
-        (
-            json!([{ "if": { "all": [held], "any": [] }, "route": "a" }]),
-            "rules[0].if: give one of `all`, `any`,",
-        ),
-        (
-            json!([{ "if": { "all": [held], "equals": 1 }, "route": "a" }]),
-            "rules[0].if: give one of `all`, `any`,",
-        ),
-        (
-            json!([{ "if": { "field": "body" }, "route": "a" }]),
-            "rules[0].if: say what the field must be, with one or",
-        ),
+        (json!([{ "if": held }]), "rules[0]: give one of `route: NAME`, `drop: REASON` and `keep: true`"),
+        (json!([{ "if": held, "route": "a", "drop": "b" }]), "rules[0]: give one of"),
+        (json!([{ "if": held, "route": "" }]), "rules[0]: give one of"),
+        (json!([{ "if": {}, "route": "a" }]), "rules[0].if: give one of `all`, `any`, `not` and `field`"),
+        (json!([{ "if": { "all": [held], "any": [] }, "route": "a" }]), "rules[0].if: give one of `all`, `any`,"),
+        (json!([{ "if": { "all": [held], "equals": 1 }, "route": "a" }]), "rules[0].if: give one of `all`, `any`,"),
+        (json!([{ "if": { "field": "body" }, "route": "a" }]), "rules[0].if: say what the field must be, with one or"),
         (
             json!([{ "if": { "all": [held, { "not": { "field": "body", "matches": "(" } }] }, "route": "a" }]),
             "rules[0].if.all[1].not.matches: regex parse error",
@@ -259,10 +162,7 @@ fn refuses_wrong_settings_by_name() {
         ),
     ];
     for (rules, expected) in cases {
-        let error = Harness::<Route>::new(json!({ "rules": rules }))
-            .err()
-            .expect("refused")
-            .to_string();
+        let error = Harness::<Route>::new(json!({ "rules": rules })).expect_err("refused").to_string();
         assert!(error.starts_with(expected), "{rules}: {error}");
     }
 }

@@ -1,6 +1,6 @@
 //! The columns of one batch, each pulled when it is first looked at.
 use crate::Value;
-use crate::field::{Id, Key};
+use crate::field::{FieldId, Key};
 use crate::raw;
 use std::cell::OnceCell;
 
@@ -23,7 +23,7 @@ impl Source for raw::Batch {
 /// The columns pulled so far.
 pub(crate) struct Columns<'s> {
     source: &'s dyn Source,
-    fixed: [OnceCell<Column>; Id::COUNT],
+    fixed: [OnceCell<Column>; FieldId::COUNT],
     /// Attributes' columns, in the order of their first use. Filters look at a handful, so walking the list
     /// beats hashing the name, and a list lets columns be added while others are borrowed.
     named: Named,
@@ -31,7 +31,7 @@ pub(crate) struct Columns<'s> {
 
 /// One attribute's column, and the next one's.
 #[derive(Default)]
-struct Named(OnceCell<Box<(Id, String, Column, Named)>>);
+struct Named(OnceCell<Box<(FieldId, String, Column, Named)>>);
 
 /// One field's values over all rows.
 pub(crate) struct Column {
@@ -50,17 +50,13 @@ enum Data {
 
 impl<'s> Columns<'s> {
     pub(crate) fn new(source: &'s dyn Source) -> Self {
-        Self {
-            source,
-            fixed: Default::default(),
-            named: Named::default(),
-        }
+        Self { source, fixed: Default::default(), named: Named::default() }
     }
 
     #[inline]
     pub(crate) fn get(&self, key: Key<'_>) -> &Column {
         match key.id {
-            Id::Attribute | Id::ResourceAttribute | Id::ScopeAttribute => self.named(key),
+            FieldId::Attribute | FieldId::ResourceAttribute | FieldId::ScopeAttribute => self.named(key),
             id => self.fixed[id as usize].get_or_init(|| self.pull(key)),
         }
     }
@@ -69,14 +65,8 @@ impl<'s> Columns<'s> {
     fn named(&self, key: Key<'_>) -> &Column {
         let mut at = &self.named;
         loop {
-            let (id, name, column, next) = &**at.0.get_or_init(|| {
-                Box::new((
-                    key.id,
-                    key.name.to_owned(),
-                    self.pull(key),
-                    Named::default(),
-                ))
-            });
+            let (id, name, column, next) =
+                &**at.0.get_or_init(|| Box::new((key.id, key.name.to_owned(), self.pull(key), Named::default())));
             if *id == key.id && name == key.name {
                 return column;
             }
@@ -102,18 +92,12 @@ impl Drop for Named {
 impl Column {
     fn new(raw: raw::Column) -> Self {
         let data = if raw.kinds.iter().all(|&kind| kind <= 1) {
-            String::from_utf8(raw.data)
-                .map_or_else(|error| Data::Mixed(error.into_bytes()), Data::Text)
+            String::from_utf8(raw.data).map_or_else(|error| Data::Mixed(error.into_bytes()), Data::Text)
         } else {
             Data::Mixed(raw.data)
         };
         let mask = if raw.kinds.len() == 1 { 0 } else { usize::MAX };
-        Self {
-            kinds: raw.kinds,
-            ends: raw.ends,
-            data,
-            mask,
-        }
+        Self { kinds: raw.kinds, ends: raw.ends, data, mask }
     }
 
     /// The value of one row.
@@ -124,11 +108,7 @@ impl Column {
         if kind == 0 {
             return None;
         }
-        let start = if row == 0 {
-            0
-        } else {
-            self.ends[row - 1] as usize
-        };
+        let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
         let end = self.ends[row] as usize;
         Some(match &self.data {
             Data::Text(text) => Value::Str(&text[start..end]),

@@ -1,8 +1,13 @@
 //! What a filter changes in one batch, gathered by field.
 use crate::Value;
-use crate::field::{Id, Key};
+use crate::field::{FieldId, Key};
 use crate::raw;
 use std::collections::BTreeMap;
+
+/// How many fields a batch's changes may name. A filter names a few dozen at the most, unless it changes whatever
+/// attributes come and senders make up a new key for every record. The host keeps something for each row of each
+/// field, so beyond this number records are replaced as a whole.
+pub(crate) const MOST_FIELDS: usize = 256;
 
 /// The changes of one batch. Rows are visited in order, so what the current row wrote is always last.
 #[derive(Default)]
@@ -14,9 +19,11 @@ pub(crate) struct Edits {
     /// The changed fields, in the order of their first change.
     fields: Vec<FieldEdits>,
     /// Where each changed field stands in `fields`, by kind of field and name.
-    index: [BTreeMap<Box<str>, usize>; Id::COUNT],
+    index: [BTreeMap<Box<str>, usize>; FieldId::COUNT],
     /// What the current row has changed, as indices into `fields`.
     written: Vec<usize>,
+    /// Whether some attribute has an empty key.
+    has_empty_name: bool,
     /// Where the next change most likely goes: rows tend to change the same fields in the same order.
     next: usize,
     /// A value as a column holds it, reused.
@@ -25,7 +32,7 @@ pub(crate) struct Edits {
 
 /// The changes of one field. There are two runs, so that rows which all get the first value share one copy.
 struct FieldEdits {
-    id: Id,
+    id: FieldId,
     name: Box<str>,
     /// Rows from the first on that get the very same value.
     same: Run,
@@ -44,10 +51,7 @@ struct Run {
 
 impl Edits {
     pub(crate) fn new(len: usize) -> Self {
-        Self {
-            len,
-            ..Self::default()
-        }
+        Self { len, ..Self::default() }
     }
 
     /// Goes on to the next row.
@@ -56,6 +60,18 @@ impl Edits {
         self.row = row as u32;
         self.written.clear();
         self.next = 0;
+    }
+
+    /// Whether the current row has changed a field of its record that no change can name: one field too many, or
+    /// an attribute without a key, which some senders have and the host refuses to make.
+    #[inline]
+    pub(crate) fn is_unnamable(&self) -> bool {
+        (self.has_empty_name || self.fields.len() > MOST_FIELDS)
+            && self.written.iter().any(|&at| {
+                let field = &self.fields[at];
+                field.id.is_of_record()
+                    && (at >= MOST_FIELDS || field.id == FieldId::Attribute && field.name.is_empty())
+            })
     }
 
     /// Whether the current row has changed anything.
@@ -74,19 +90,13 @@ impl Edits {
     pub(crate) fn written(&self) -> impl Iterator<Item = (Key<'_>, Option<Value<'_>>)> {
         self.written.iter().map(|&index| {
             let field = &self.fields[index];
-            (
-                Key {
-                    id: field.id,
-                    name: &field.name,
-                },
-                field.last(),
-            )
+            (Key { id: field.id, name: &field.name }, field.last())
         })
     }
 
     /// Gives a field of the current row a value, or removes it.
     pub(crate) fn set(&mut self, key: Key<'_>, value: Option<Value<'_>>) {
-        if key.id == Id::LogRecord {
+        if key.id == FieldId::LogRecord {
             self.forget_record();
         }
         let at = self.find(key);
@@ -129,46 +139,24 @@ impl Edits {
         if let Some(&at) = index.get(key.name) {
             return at;
         }
+        self.has_empty_name |= key.id == FieldId::Attribute && key.name.is_empty();
         let name: Box<str> = key.name.into();
         index.insert(name.clone(), self.fields.len());
-        self.fields.push(FieldEdits {
-            id: key.id,
-            name,
-            same: Run::default(),
-            mixed: Run::default(),
-        });
+        self.fields.push(FieldEdits { id: key.id, name, same: Run::default(), mixed: Run::default() });
         self.fields.len() - 1
     }
 
     pub(crate) fn into_changes(mut self) -> Vec<raw::Change> {
         // A later change wins, and what a row changed after replacing its record is to last.
-        self.fields.sort_by_key(|field| field.id != Id::LogRecord);
+        self.fields.sort_by_key(|field| field.id != FieldId::LogRecord);
         let mut changes = Vec::with_capacity(self.fields.len());
         for field in self.fields {
-            let name = Key {
-                id: field.id,
-                name: &field.name,
-            };
-            for run in [field.same, field.mixed]
-                .into_iter()
-                .filter(|run| !run.rows.is_empty())
-            {
+            let name = Key { id: field.id, name: &field.name };
+            for run in [field.same, field.mixed].into_iter().filter(|run| !run.rows.is_empty()) {
                 // No rows stand for every row.
-                let rows = if run.rows.len() == self.len {
-                    Vec::new()
-                } else {
-                    run.rows
-                };
-                let values = raw::Column {
-                    kinds: run.kinds,
-                    ends: run.ends,
-                    data: run.data,
-                };
-                changes.push(raw::Change {
-                    field: name.to_raw(),
-                    rows,
-                    values,
-                });
+                let rows = if run.rows.len() == self.len { Vec::new() } else { run.rows };
+                let values = raw::Column { kinds: run.kinds, ends: run.ends, data: run.data };
+                changes.push(raw::Change { field: name.to_raw(), rows, values });
             }
         }
         changes
@@ -206,17 +194,9 @@ impl FieldEdits {
 
     /// What the last row wrote.
     fn last(&self) -> Option<Value<'_>> {
-        let run = if self.mixed.rows.is_empty() {
-            &self.same
-        } else {
-            &self.mixed
-        };
+        let run = if self.mixed.rows.is_empty() { &self.same } else { &self.mixed };
         let (&kind, rest) = run.kinds.split_last()?;
-        let start = if rest.is_empty() {
-            0
-        } else {
-            run.ends[rest.len() - 1] as usize
-        };
+        let start = if rest.is_empty() { 0 } else { run.ends[rest.len() - 1] as usize };
         (kind != 0).then(|| Value::from_data(kind, &run.data[start..]))
     }
 }
@@ -234,7 +214,9 @@ impl Run {
         self.rows.pop();
         self.kinds.pop();
         self.ends.pop();
-        self.data
-            .truncate(self.ends.last().map_or(0, |&end| end as usize));
+        self.data.truncate(self.ends.last().map_or(0, |&end| end as usize));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,27 +71,18 @@ impl Field {
             (Self::ScopeName | Self::ScopeVersion, _) => {
                 return Err(format!("{self} can't be changed").into());
             }
-            (
-                Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name),
-                _,
-            ) if name.is_empty() => {
+            (Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name), _)
+                if name.is_empty() =>
+            {
                 return Err("an attribute's key may not be empty".into());
             }
-            (Self::Body, _) if value.nested() > MOST_NESTED_IN_BODY => {
-                "a value that is nested less deep"
-            }
+            (Self::Body, _) if value.nested() > MOST_NESTED_IN_BODY => "a value that is nested less deep",
             (Self::Attribute(_) | Self::ResourceAttribute(_) | Self::ScopeAttribute(_), _)
                 if value.nested() >= MOST_NESTED_IN_BODY =>
             {
                 "a value that is nested less deep"
             }
-            (
-                Self::Body
-                | Self::Attribute(_)
-                | Self::ResourceAttribute(_)
-                | Self::ScopeAttribute(_),
-                _,
-            )
+            (Self::Body | Self::Attribute(_) | Self::ResourceAttribute(_) | Self::ScopeAttribute(_), _)
             | (_, Value::Empty)
             | (Self::Time | Self::ObservedTime, Value::Int(0..))
             | (Self::SeverityNumber, Value::Int(0..=24))
@@ -134,7 +125,7 @@ impl fmt::Display for Field {
 
 /// The fields of the contract, without the names of attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Id {
+pub(crate) enum FieldId {
     Time,
     ObservedTime,
     SeverityNumber,
@@ -154,16 +145,13 @@ pub(crate) enum Id {
     Resource,
 }
 
-impl Id {
+impl FieldId {
     /// How many there are.
     pub(crate) const COUNT: usize = Self::Resource as usize + 1;
 
     /// Whether OTLP can't tell the field's default (zero, nothing in it) from its absence.
     pub(crate) fn has_default(self) -> bool {
-        !matches!(
-            self,
-            Self::Body | Self::Attribute | Self::ResourceAttribute | Self::ScopeAttribute
-        )
+        !matches!(self, Self::Body | Self::Attribute | Self::ResourceAttribute | Self::ScopeAttribute)
     }
 
     /// Whether the field is part of `LogRecord`.
@@ -173,38 +161,38 @@ impl Id {
 }
 
 /// A [`raw::Field`] that borrows its name. The name is empty where the field takes none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key<'k> {
-    pub(crate) id: Id,
+    pub(crate) id: FieldId,
     pub(crate) name: &'k str,
 }
 
 impl<'k> Key<'k> {
     /// A field that takes no name.
     #[inline]
-    pub(crate) fn fixed(id: Id) -> Self {
+    pub(crate) fn fixed(id: FieldId) -> Self {
         Self { id, name: "" }
     }
 
     pub(crate) fn to_raw(self) -> raw::Field {
         match self.id {
-            Id::Time => raw::Field::Time,
-            Id::ObservedTime => raw::Field::ObservedTime,
-            Id::SeverityNumber => raw::Field::SeverityNumber,
-            Id::SeverityText => raw::Field::SeverityText,
-            Id::Body => raw::Field::Body,
-            Id::EventName => raw::Field::EventName,
-            Id::TraceId => raw::Field::TraceId,
-            Id::SpanId => raw::Field::SpanId,
-            Id::TraceFlags => raw::Field::TraceFlags,
-            Id::Attribute => raw::Field::Attribute(self.name.to_owned()),
-            Id::ResourceAttribute => raw::Field::ResourceAttribute(self.name.to_owned()),
-            Id::ScopeAttribute => raw::Field::ScopeAttribute(self.name.to_owned()),
-            Id::ScopeName => raw::Field::ScopeName,
-            Id::ScopeVersion => raw::Field::ScopeVersion,
-            Id::LogRecord => raw::Field::LogRecord,
-            Id::Scope => raw::Field::Scope,
-            Id::Resource => raw::Field::Resource,
+            FieldId::Time => raw::Field::Time,
+            FieldId::ObservedTime => raw::Field::ObservedTime,
+            FieldId::SeverityNumber => raw::Field::SeverityNumber,
+            FieldId::SeverityText => raw::Field::SeverityText,
+            FieldId::Body => raw::Field::Body,
+            FieldId::EventName => raw::Field::EventName,
+            FieldId::TraceId => raw::Field::TraceId,
+            FieldId::SpanId => raw::Field::SpanId,
+            FieldId::TraceFlags => raw::Field::TraceFlags,
+            FieldId::Attribute => raw::Field::Attribute(self.name.to_owned()),
+            FieldId::ResourceAttribute => raw::Field::ResourceAttribute(self.name.to_owned()),
+            FieldId::ScopeAttribute => raw::Field::ScopeAttribute(self.name.to_owned()),
+            FieldId::ScopeName => raw::Field::ScopeName,
+            FieldId::ScopeVersion => raw::Field::ScopeVersion,
+            FieldId::LogRecord => raw::Field::LogRecord,
+            FieldId::Scope => raw::Field::Scope,
+            FieldId::Resource => raw::Field::Resource,
         }
     }
 }
@@ -213,29 +201,20 @@ impl<'k> From<&'k Field> for Key<'k> {
     fn from(field: &'k Field) -> Self {
         let fixed = Self::fixed;
         match field {
-            Field::Time => fixed(Id::Time),
-            Field::ObservedTime => fixed(Id::ObservedTime),
-            Field::SeverityNumber => fixed(Id::SeverityNumber),
-            Field::SeverityText => fixed(Id::SeverityText),
-            Field::Body => fixed(Id::Body),
-            Field::EventName => fixed(Id::EventName),
-            Field::TraceId => fixed(Id::TraceId),
-            Field::SpanId => fixed(Id::SpanId),
-            Field::TraceFlags => fixed(Id::TraceFlags),
-            Field::Attribute(name) => Self {
-                id: Id::Attribute,
-                name,
-            },
-            Field::ResourceAttribute(name) => Self {
-                id: Id::ResourceAttribute,
-                name,
-            },
-            Field::ScopeAttribute(name) => Self {
-                id: Id::ScopeAttribute,
-                name,
-            },
-            Field::ScopeName => fixed(Id::ScopeName),
-            Field::ScopeVersion => fixed(Id::ScopeVersion),
+            Field::Time => fixed(FieldId::Time),
+            Field::ObservedTime => fixed(FieldId::ObservedTime),
+            Field::SeverityNumber => fixed(FieldId::SeverityNumber),
+            Field::SeverityText => fixed(FieldId::SeverityText),
+            Field::Body => fixed(FieldId::Body),
+            Field::EventName => fixed(FieldId::EventName),
+            Field::TraceId => fixed(FieldId::TraceId),
+            Field::SpanId => fixed(FieldId::SpanId),
+            Field::TraceFlags => fixed(FieldId::TraceFlags),
+            Field::Attribute(name) => Self { id: FieldId::Attribute, name },
+            Field::ResourceAttribute(name) => Self { id: FieldId::ResourceAttribute, name },
+            Field::ScopeAttribute(name) => Self { id: FieldId::ScopeAttribute, name },
+            Field::ScopeName => fixed(FieldId::ScopeName),
+            Field::ScopeVersion => fixed(FieldId::ScopeVersion),
         }
     }
 }

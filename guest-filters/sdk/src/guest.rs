@@ -14,14 +14,13 @@ pub(crate) struct Configured<F> {
 
 impl<F: Filter> Configured<F> {
     pub(crate) fn new(settings: String) -> Result<Self, Error> {
-        let filter = F::new(Settings::from_json(settings))?;
+        Self::of(F::new(Settings::from_json(settings))?)
+    }
+
+    pub(crate) fn of(filter: F) -> Result<Self, Error> {
         let routes = filter.routes();
         if routes.len() > MOST_ROUTES {
-            return Err(format!(
-                "{} routes are too many: a filter has {MOST_ROUTES} at most",
-                routes.len()
-            )
-            .into());
+            return Err(format!("{} routes are too many: a filter has {MOST_ROUTES} at most", routes.len()).into());
         }
         Ok(Self { filter, routes })
     }
@@ -38,19 +37,12 @@ impl<F: Filter> Configured<F> {
         self.filter.start_batch(len);
         for row in 0..len {
             edits.start_row(row);
-            let mut record = Record {
-                columns: &columns,
-                edits: &mut edits,
-                row,
-            };
+            let mut record = Record { columns: &columns, edits: &mut edits, row };
             verdicts.push(self.filter.filter(&mut record))?;
+            record.finish();
         }
         let (rows, verdicts) = verdicts.into_parts();
-        Ok(Outcome {
-            rows,
-            verdicts,
-            changes: edits.into_changes(),
-        })
+        Ok(Outcome { rows, verdicts, changes: edits.into_changes() })
     }
 }
 
@@ -82,11 +74,7 @@ impl<F: Filter> Instance<F> {
     /// # Errors
     /// Where `configure` did not succeed before, or the filter answered with an undeclared route.
     pub fn process(&self, batch: &raw::Batch) -> Result<Outcome, String> {
-        self.0
-            .borrow_mut()
-            .as_mut()
-            .ok_or("the filter was not configured")?
-            .process(batch)
+        self.0.borrow_mut().as_mut().ok_or("the filter was not configured")?.process(batch)
     }
 }
 

@@ -106,6 +106,11 @@ pub use severity::{Severity, UnknownSeverity};
 pub use value::{Array, ArrayBuf, KvList, KvListBuf, OwnedValue, Value};
 pub use verdict::Verdict;
 
+/// The guide's code is tested with this crate's own.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-filters.md")]
+struct Guide;
+
 /// What [`export!`] expands to names these.
 #[doc(hidden)]
 pub mod exported {
@@ -129,17 +134,21 @@ macro_rules! export {
 
             #[cfg(target_family = "wasm")]
             impl $crate::raw::Guest for Component {
-                fn configure(settings: ::std::string::String) -> ::std::result::Result<$crate::raw::Plan, ::std::string::String> {
+                fn configure(
+                    settings: ::std::string::String,
+                ) -> ::std::result::Result<$crate::raw::Plan, ::std::string::String> {
                     INSTANCE.with(|instance| instance.configure(settings))
                 }
 
-                fn process(batch: &$crate::raw::Batch) -> ::std::result::Result<$crate::raw::Outcome, ::std::string::String> {
+                fn process(
+                    batch: &$crate::raw::Batch,
+                ) -> ::std::result::Result<$crate::raw::Outcome, ::std::string::String> {
                     INSTANCE.with(|instance| instance.process(batch))
                 }
             }
 
             #[cfg(target_family = "wasm")]
-            $crate::raw::export!(Component with_types_in $crate::raw);
+    $crate::raw::export!(Component with_types_in $crate::raw);
 
             #[cfg(not(target_family = "wasm"))]
             const _: $crate::exported::Instance<$filter> = $crate::exported::Instance::new();

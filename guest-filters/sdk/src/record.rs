@@ -1,11 +1,12 @@
 //! One log record, with its scope and its resource.
 use crate::columns::Columns;
 use crate::edits::Edits;
-use crate::field::{Field, Id, Key};
+use crate::field::{Field, FieldId, Key};
 use crate::{Error, Severity, Value};
 
 mod attributes;
 mod replaced;
+mod rewrite;
 
 pub use attributes::Attributes;
 
@@ -28,118 +29,107 @@ impl Record<'_> {
     /// When it happened, in nanoseconds since the Unix epoch.
     #[must_use]
     pub fn time(&self) -> Option<u64> {
-        self.int(Id::Time).map(i64::cast_unsigned)
+        self.int(FieldId::Time).map(i64::cast_unsigned)
     }
 
     /// When it was first seen by a collector or an SDK, in nanoseconds since the Unix epoch.
     #[must_use]
     pub fn observed_time(&self) -> Option<u64> {
-        self.int(Id::ObservedTime).map(i64::cast_unsigned)
+        self.int(FieldId::ObservedTime).map(i64::cast_unsigned)
     }
 
     /// How severe it is. A number that OpenTelemetry doesn't define reads as unspecified.
     #[must_use]
     #[inline]
     pub fn severity(&self) -> Severity {
-        self.int(Id::SeverityNumber)
-            .and_then(|number| Severity::try_from(number).ok())
-            .unwrap_or_default()
+        self.int(FieldId::SeverityNumber).and_then(|number| Severity::try_from(number).ok()).unwrap_or_default()
     }
 
     /// The severity as the source spelt it.
     #[must_use]
     pub fn severity_text(&self) -> Option<&str> {
-        self.str(Id::SeverityText)
+        self.str(FieldId::SeverityText)
     }
 
     /// What the record says.
     #[must_use]
     pub fn body(&self) -> Option<Value<'_>> {
-        self.value(Key::fixed(Id::Body))
+        self.value(Key::fixed(FieldId::Body))
     }
 
     /// The name that identifies this kind of event.
     #[must_use]
     pub fn event_name(&self) -> Option<&str> {
-        self.str(Id::EventName)
+        self.str(FieldId::EventName)
     }
 
     /// The trace that the record belongs to. An id that is not 16 bytes long reads as absent.
     #[must_use]
     pub fn trace_id(&self) -> Option<[u8; 16]> {
-        self.bytes(Id::TraceId)?.try_into().ok()
+        self.bytes(FieldId::TraceId)?.try_into().ok()
     }
 
     /// The span that the record belongs to. An id that is not 8 bytes long reads as absent.
     #[must_use]
     pub fn span_id(&self) -> Option<[u8; 8]> {
-        self.bytes(Id::SpanId)?.try_into().ok()
+        self.bytes(FieldId::SpanId)?.try_into().ok()
     }
 
     /// The W3C trace flags; 1 says that the trace is sampled.
     #[must_use]
     pub fn trace_flags(&self) -> u8 {
-        self.int(Id::TraceFlags).unwrap_or_default() as u8
+        self.int(FieldId::TraceFlags).unwrap_or_default() as u8
     }
 
     /// The first attribute with this key.
     #[must_use]
     #[inline]
     pub fn attribute(&self, key: &str) -> Option<Value<'_>> {
-        self.value(Key {
-            id: Id::Attribute,
-            name: key,
-        })
+        self.value(Key { id: FieldId::Attribute, name: key })
     }
 
     /// The resource's first attribute with this key.
     #[must_use]
     #[inline]
     pub fn resource_attribute(&self, key: &str) -> Option<Value<'_>> {
-        self.value(Key {
-            id: Id::ResourceAttribute,
-            name: key,
-        })
+        self.value(Key { id: FieldId::ResourceAttribute, name: key })
     }
 
     /// The instrumentation scope's first attribute with this key.
     #[must_use]
     #[inline]
     pub fn scope_attribute(&self, key: &str) -> Option<Value<'_>> {
-        self.value(Key {
-            id: Id::ScopeAttribute,
-            name: key,
-        })
+        self.value(Key { id: FieldId::ScopeAttribute, name: key })
     }
 
     /// The instrumentation scope's name.
     #[must_use]
     pub fn scope_name(&self) -> Option<&str> {
-        self.str(Id::ScopeName)
+        self.str(FieldId::ScopeName)
     }
 
     /// The instrumentation scope's version.
     #[must_use]
     pub fn scope_version(&self) -> Option<&str> {
-        self.str(Id::ScopeVersion)
+        self.str(FieldId::ScopeVersion)
     }
 
     /// All attributes of the record.
     #[must_use]
     pub fn attributes(&self) -> Attributes<'_> {
-        Attributes::new(self, Id::Attribute)
+        Attributes::new(self, FieldId::Attribute)
     }
 
     /// All attributes of its resource.
     #[must_use]
     pub fn resource_attributes(&self) -> Attributes<'_> {
-        Attributes::new(self, Id::ResourceAttribute)
+        Attributes::new(self, FieldId::ResourceAttribute)
     }
 
     /// All attributes of its instrumentation scope.
     #[must_use]
     pub fn scope_attributes(&self) -> Attributes<'_> {
-        Attributes::new(self, Id::ScopeAttribute)
+        Attributes::new(self, FieldId::ScopeAttribute)
     }
 
     /// A field that is chosen at run time.
@@ -152,19 +142,29 @@ impl Record<'_> {
     /// other method shows.
     #[must_use]
     pub fn received(&self) -> &[u8] {
-        self.whole(Id::LogRecord)
+        self.whole(FieldId::LogRecord)
     }
 
     /// The OTLP protobuf of the record's instrumentation scope as the filter was given it.
     #[must_use]
     pub fn received_scope(&self) -> &[u8] {
-        self.whole(Id::Scope)
+        self.whole(FieldId::Scope)
     }
 
     /// The OTLP protobuf of the record's resource as the filter was given it.
     #[must_use]
     pub fn received_resource(&self) -> &[u8] {
-        self.whole(Id::Resource)
+        self.whole(FieldId::Resource)
+    }
+
+    /// Ends the work on this record: gathers changes that can't be named one by one into one.
+    #[inline]
+    pub(crate) fn finish(&mut self) {
+        if self.edits.is_unnamable() {
+            let record = self.replaced().unwrap_or_else(|| self.received());
+            let rewritten = rewrite::rewrite(record, self.edits.written());
+            self.replace(&rewritten);
+        }
     }
 
     #[inline]
@@ -180,32 +180,25 @@ impl Record<'_> {
         self.columns.get(key).value(self.row)
     }
 
-    fn int(&self, id: Id) -> Option<i64> {
+    fn int(&self, id: FieldId) -> Option<i64> {
         self.value(Key::fixed(id))?.as_int()
     }
 
-    fn str(&self, id: Id) -> Option<&str> {
+    fn str(&self, id: FieldId) -> Option<&str> {
         self.value(Key::fixed(id))?.as_str()
     }
 
-    fn bytes(&self, id: Id) -> Option<&[u8]> {
+    fn bytes(&self, id: FieldId) -> Option<&[u8]> {
         self.value(Key::fixed(id))?.as_bytes()
     }
 
-    fn whole(&self, id: Id) -> &[u8] {
-        self.columns
-            .get(Key::fixed(id))
-            .value(self.row)
-            .and_then(Value::as_bytes)
-            .unwrap_or_default()
+    fn whole(&self, id: FieldId) -> &[u8] {
+        self.columns.get(Key::fixed(id)).value(self.row).and_then(Value::as_bytes).unwrap_or_default()
     }
 
     /// What the filter has put in place of the whole record.
     fn replaced(&self) -> Option<&[u8]> {
-        self.edits
-            .get(Key::fixed(Id::LogRecord))
-            .flatten()
-            .and_then(Value::as_bytes)
+        self.edits.get(Key::fixed(FieldId::LogRecord)).flatten().and_then(Value::as_bytes)
     }
 }
 
@@ -213,126 +206,84 @@ impl Record<'_> {
 impl Record<'_> {
     /// Sets when it happened, in nanoseconds since the Unix epoch, up to the year 2262.
     pub fn set_time(&mut self, time: u64) {
-        self.set_int(Id::Time, time.try_into().unwrap_or(i64::MAX));
+        self.set_int(FieldId::Time, time.try_into().unwrap_or(i64::MAX));
     }
 
     /// Sets when it was first seen, in nanoseconds since the Unix epoch, up to the year 2262.
     pub fn set_observed_time(&mut self, time: u64) {
-        self.set_int(Id::ObservedTime, time.try_into().unwrap_or(i64::MAX));
+        self.set_int(FieldId::ObservedTime, time.try_into().unwrap_or(i64::MAX));
     }
 
     /// Sets how severe it is. The severity's text stays as it is.
     pub fn set_severity(&mut self, severity: Severity) {
-        self.set_int(Id::SeverityNumber, severity.number().into());
+        self.set_int(FieldId::SeverityNumber, severity.number().into());
     }
 
     /// Sets the severity as the source spells it.
     pub fn set_severity_text(&mut self, text: &str) {
-        self.set_str(Id::SeverityText, text);
+        self.set_str(FieldId::SeverityText, text);
     }
 
     /// Sets what the record says.
     pub fn set_body<'v>(&mut self, body: impl Into<Value<'v>>) {
-        self.edits.set(Key::fixed(Id::Body), Some(body.into()));
+        self.edits.set(Key::fixed(FieldId::Body), Some(body.into()));
     }
 
     /// Removes what the record says.
     pub fn remove_body(&mut self) {
-        self.edits.set(Key::fixed(Id::Body), None);
+        self.edits.set(Key::fixed(FieldId::Body), None);
     }
 
     /// Sets the name that identifies this kind of event.
     pub fn set_event_name(&mut self, name: &str) {
-        self.set_str(Id::EventName, name);
+        self.set_str(FieldId::EventName, name);
     }
 
     /// Sets the trace that the record belongs to, or removes it.
     pub fn set_trace_id(&mut self, id: Option<[u8; 16]>) {
-        self.edits.set(
-            Key::fixed(Id::TraceId),
-            id.as_ref().map(|id| Value::Bytes(id)),
-        );
+        self.edits.set(Key::fixed(FieldId::TraceId), id.as_ref().map(|id| Value::Bytes(id)));
     }
 
     /// Sets the span that the record belongs to, or removes it.
     pub fn set_span_id(&mut self, id: Option<[u8; 8]>) {
-        self.edits.set(
-            Key::fixed(Id::SpanId),
-            id.as_ref().map(|id| Value::Bytes(id)),
-        );
+        self.edits.set(Key::fixed(FieldId::SpanId), id.as_ref().map(|id| Value::Bytes(id)));
     }
 
     /// Sets the W3C trace flags.
     pub fn set_trace_flags(&mut self, flags: u8) {
-        self.set_int(Id::TraceFlags, flags.into());
+        self.set_int(FieldId::TraceFlags, flags.into());
     }
 
     /// Sets an attribute. Of several with this key, the first gets the value and the others go.
     pub fn set_attribute<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
-        self.edits.set(
-            Key {
-                id: Id::Attribute,
-                name: key,
-            },
-            Some(value.into()),
-        );
+        self.edits.set(Key { id: FieldId::Attribute, name: key }, Some(value.into()));
     }
 
     /// Removes every attribute with this key.
     pub fn remove_attribute(&mut self, key: &str) {
-        self.edits.set(
-            Key {
-                id: Id::Attribute,
-                name: key,
-            },
-            None,
-        );
+        self.edits.set(Key { id: FieldId::Attribute, name: key }, None);
     }
 
     /// Sets an attribute of this record's resource. Records of the same resource that don't get the same change
     /// keep the resource as it is.
     pub fn set_resource_attribute<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
-        self.edits.set(
-            Key {
-                id: Id::ResourceAttribute,
-                name: key,
-            },
-            Some(value.into()),
-        );
+        self.edits.set(Key { id: FieldId::ResourceAttribute, name: key }, Some(value.into()));
     }
 
     /// Removes an attribute of this record's resource.
     pub fn remove_resource_attribute(&mut self, key: &str) {
-        self.edits.set(
-            Key {
-                id: Id::ResourceAttribute,
-                name: key,
-            },
-            None,
-        );
+        self.edits.set(Key { id: FieldId::ResourceAttribute, name: key }, None);
     }
 
     /// Sets an attribute of this record's instrumentation scope. Records of the same scope that don't get the
     /// same change keep the scope as it is.
     pub fn set_scope_attribute<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
-        self.edits.set(
-            Key {
-                id: Id::ScopeAttribute,
-                name: key,
-            },
-            Some(value.into()),
-        );
+        self.edits.set(Key { id: FieldId::ScopeAttribute, name: key }, Some(value.into()));
     }
 
     /// Removes an attribute of this record's instrumentation scope.
     pub fn remove_scope_attribute(&mut self, key: &str) {
-        self.edits.set(
-            Key {
-                id: Id::ScopeAttribute,
-                name: key,
-            },
-            None,
-        );
+        self.edits.set(Key { id: FieldId::ScopeAttribute, name: key }, None);
     }
 
     /// Sets a field that is chosen at run time. [`Value::Empty`] removes it.
@@ -359,20 +310,15 @@ impl Record<'_> {
     /// Puts another `LogRecord`, as OTLP protobuf, in this one's place. The changes made to the record so far are
     /// gone with it. Sluicegate checks the bytes, and counts malformed ones as a failure of the filter.
     pub fn replace(&mut self, log_record: &[u8]) {
-        self.edits
-            .set(Key::fixed(Id::LogRecord), Some(Value::Bytes(log_record)));
+        self.edits.set(Key::fixed(FieldId::LogRecord), Some(Value::Bytes(log_record)));
     }
 
-    fn set_int(&mut self, id: Id, value: i64) {
-        self.edits
-            .set(Key::fixed(id), (value != 0).then_some(Value::Int(value)));
+    fn set_int(&mut self, id: FieldId, value: i64) {
+        self.edits.set(Key::fixed(id), (value != 0).then_some(Value::Int(value)));
     }
 
-    fn set_str(&mut self, id: Id, value: &str) {
-        self.edits.set(
-            Key::fixed(id),
-            (!value.is_empty()).then_some(Value::Str(value)),
-        );
+    fn set_str(&mut self, id: FieldId, value: &str) {
+        self.edits.set(Key::fixed(id), (!value.is_empty()).then_some(Value::Str(value)));
     }
 }
 
@@ -382,3 +328,6 @@ impl std::fmt::Debug for Record<'_> {
         write!(f, "record {} of its batch", self.row)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,11 +26,7 @@ impl Settings {
             let position = format!(" at line {} column {}", error.line(), error.column());
             let text = error.to_string();
             let text = text.strip_suffix(&position).unwrap_or(&text);
-            if path == "." {
-                text.into()
-            } else {
-                format!("{path}: {text}").into()
-            }
+            if path == "." { text.into() } else { format!("{path}: {text}").into() }
         })
     }
 

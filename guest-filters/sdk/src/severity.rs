@@ -107,10 +107,7 @@ impl FromStr for Severity {
         if let Ok(number) = text.parse::<i64>() {
             return Self::try_from(number);
         }
-        match NAMES
-            .iter()
-            .position(|name| name.eq_ignore_ascii_case(text))
-        {
+        match NAMES.iter().position(|name| name.eq_ignore_ascii_case(text)) {
             Some(number) => Ok(Self(number as u8)),
             None => Err(UnknownSeverity(text.to_owned())),
         }
@@ -179,10 +176,7 @@ mod tests {
             assert_eq!(number.to_string().parse(), Ok(severity));
         }
         for unknown in ["25", "-1", "", "INFO5", "LOUD", "INFO "] {
-            assert_eq!(
-                unknown.parse::<Severity>(),
-                Err(UnknownSeverity(unknown.to_owned()))
-            );
+            assert_eq!(unknown.parse::<Severity>(), Err(UnknownSeverity(unknown.to_owned())));
         }
     }
 }

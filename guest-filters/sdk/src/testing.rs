@@ -25,7 +25,7 @@
 use crate::guest::{Configured, with_causes};
 use crate::{Error, Filter, Verdict, raw};
 use std::cell::Cell;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 mod log_record;
 mod records;
@@ -56,9 +56,15 @@ impl<F: Filter> Harness<F> {
     /// # Errors
     /// The filter's own.
     pub fn new(settings: impl Display) -> Result<Self, Error> {
-        Ok(Self(
-            Configured::new(settings.to_string()).map_err(|error| with_causes(&*error))?,
-        ))
+        Ok(Self(Configured::new(settings.to_string()).map_err(|error| with_causes(&*error))?))
+    }
+
+    /// Takes a filter that was made otherwise.
+    ///
+    /// # Errors
+    /// Where it declares too many routes.
+    pub fn of(filter: F) -> Result<Self, Error> {
+        Configured::of(filter).map(Self)
     }
 
     /// The routes that the filter has declared.
@@ -86,23 +92,19 @@ impl<F: Filter> Harness<F> {
             Err(error) => panic!("the filter failed: {error}"),
         };
         let changed = records.apply(outcome.changes);
-        let verdict = |row: usize| match outcome
-            .rows
-            .get(row)
-            .map(|&index| &outcome.verdicts[usize::from(index)])
-        {
+        let verdict = |row: usize| match outcome.rows.get(row).map(|&index| &outcome.verdicts[usize::from(index)]) {
             None | Some(raw::Verdict::Keep) => Verdict::Keep,
             Some(raw::Verdict::Drop(reason)) => Verdict::drop(reason.clone()),
             Some(raw::Verdict::Route(name)) => Verdict::route(name.clone()),
         };
         let answers = records.into_iter().zip(changed).enumerate();
-        answers
-            .map(|(row, (record, changed))| Answer {
-                verdict: verdict(row),
-                record,
-                changed,
-            })
-            .collect()
+        answers.map(|(row, (record, changed))| Answer { verdict: verdict(row), record, changed }).collect()
+    }
+}
+
+impl<F> fmt::Debug for Harness<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Harness").field("routes", &self.0.routes).finish_non_exhaustive()
     }
 }
 
@@ -118,10 +120,6 @@ pub fn set_time(nanoseconds: u64) {
 
 /// The time of day, or what a test says it is.
 pub(crate) fn time() -> u64 {
-    let now = || {
-        std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(0, |elapsed| elapsed.as_nanos() as u64)
-    };
+    let now = || std::time::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_nanos() as u64);
     TIME.get().unwrap_or_else(now)
 }

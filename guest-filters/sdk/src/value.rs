@@ -68,71 +68,43 @@ impl<'a> Value<'a> {
     /// The text, if this is a string.
     #[must_use]
     pub fn as_str(self) -> Option<&'a str> {
-        if let Self::Str(text) = self {
-            Some(text)
-        } else {
-            None
-        }
+        if let Self::Str(text) = self { Some(text) } else { None }
     }
 
     /// The boolean, if this is one.
     #[must_use]
     pub fn as_bool(self) -> Option<bool> {
-        if let Self::Bool(value) = self {
-            Some(value)
-        } else {
-            None
-        }
+        if let Self::Bool(value) = self { Some(value) } else { None }
     }
 
     /// The integer, if this is one.
     #[must_use]
     pub fn as_int(self) -> Option<i64> {
-        if let Self::Int(value) = self {
-            Some(value)
-        } else {
-            None
-        }
+        if let Self::Int(value) = self { Some(value) } else { None }
     }
 
     /// The number, if this is a double.
     #[must_use]
     pub fn as_double(self) -> Option<f64> {
-        if let Self::Double(value) = self {
-            Some(value)
-        } else {
-            None
-        }
+        if let Self::Double(value) = self { Some(value) } else { None }
     }
 
     /// The bytes, if this is bytes.
     #[must_use]
     pub fn as_bytes(self) -> Option<&'a [u8]> {
-        if let Self::Bytes(value) = self {
-            Some(value)
-        } else {
-            None
-        }
+        if let Self::Bytes(value) = self { Some(value) } else { None }
     }
 
     /// The elements, if this is an array.
     #[must_use]
     pub fn as_array(self) -> Option<Array<'a>> {
-        if let Self::Array(value) = self {
-            Some(value)
-        } else {
-            None
-        }
+        if let Self::Array(value) = self { Some(value) } else { None }
     }
 
     /// The entries, if this is a key-value list.
     #[must_use]
     pub fn as_kv_list(self) -> Option<KvList<'a>> {
-        if let Self::KvList(value) = self {
-            Some(value)
-        } else {
-            None
-        }
+        if let Self::KvList(value) = self { Some(value) } else { None }
     }
 
     /// A copy that borrows nothing.
@@ -154,21 +126,9 @@ impl<'a> Value<'a> {
     pub(crate) fn nested(self) -> usize {
         match self {
             // The array's message and the element's.
-            Self::Array(array) => {
-                1 + array
-                    .iter()
-                    .map(|value| 1 + value.nested())
-                    .max()
-                    .unwrap_or(0)
-            }
+            Self::Array(array) => 1 + array.iter().map(|value| 1 + value.nested()).max().unwrap_or(0),
             // The list's message, the entry's and its value's.
-            Self::KvList(list) => {
-                1 + list
-                    .iter()
-                    .map(|(_, value)| 2 + value.nested())
-                    .max()
-                    .unwrap_or(0)
-            }
+            Self::KvList(list) => 1 + list.iter().map(|(_, value)| 2 + value.nested()).max().unwrap_or(0),
             _ => 0,
         }
     }
@@ -246,9 +206,7 @@ impl<'a> Value<'a> {
             }
             Self::Double(_) => out.push((number << 3 | 1) as u8),
             Self::Str(value) => write_prefix(out, number, value.len()),
-            Self::Array(Array(chunks)) | Self::KvList(KvList(chunks)) => {
-                write_prefix(out, number, chunks.len())
-            }
+            Self::Array(Array(chunks)) | Self::KvList(KvList(chunks)) => write_prefix(out, number, chunks.len()),
             Self::Bytes(value) => write_prefix(out, number, value.len()),
         }
         self.write_data(out);
@@ -258,13 +216,7 @@ impl<'a> Value<'a> {
 impl<'a> Array<'a> {
     /// The elements in order.
     pub fn iter(self) -> impl Iterator<Item = Value<'a>> {
-        self.0.entries().map(|element| {
-            Holder {
-                message: element,
-                field: None,
-            }
-            .value()
-        })
+        self.0.entries().map(|element| Holder { message: element, field: None }.value())
     }
 }
 
@@ -277,8 +229,7 @@ impl<'a> KvList<'a> {
     /// The value of the first entry with this key.
     #[must_use]
     pub fn get(self, key: &str) -> Option<Value<'a>> {
-        self.iter()
-            .find_map(|(found, value)| (found == key).then_some(value))
+        self.iter().find_map(|(found, value)| (found == key).then_some(value))
     }
 }
 
@@ -286,18 +237,12 @@ impl<'a> Chunks<'a> {
     fn iter(self) -> impl Iterator<Item = &'a [u8]> {
         let (one, split) = match self {
             Self::One(chunk) => (Some(chunk), None),
-            Self::Split {
-                holder,
-                number,
-                skip,
-            } => (
+            Self::Split { holder, number, skip } => (
                 None,
-                Some(holder.members().skip(skip).filter_map(
-                    move |(found, payload)| match payload {
-                        Payload::Len(chunk) if found == number => Some(chunk),
-                        _ => None,
-                    },
-                )),
+                Some(holder.members().skip(skip).filter_map(move |(found, payload)| match payload {
+                    Payload::Len(chunk) if found == number => Some(chunk),
+                    _ => None,
+                })),
             ),
         };
         one.into_iter().chain(split.into_iter().flatten())
@@ -318,14 +263,8 @@ impl<'a> Holder<'a> {
     pub(crate) fn within(message: &'a [u8], field: u32) -> Self {
         let mut parts = Fields(message).messages(field);
         match (parts.next(), parts.next()) {
-            (part, None) => Self {
-                message: part.unwrap_or_default(),
-                field: None,
-            },
-            _ => Self {
-                message,
-                field: Some(field),
-            },
+            (part, None) => Self { message: part.unwrap_or_default(), field: None },
+            _ => Self { message, field: Some(field) },
         }
     }
 
@@ -333,15 +272,9 @@ impl<'a> Holder<'a> {
     fn members(self) -> impl Iterator<Item = (u32, Payload<'a>)> {
         let (whole, parts) = match self.field {
             None => (Some(Fields(self.message)), None),
-            Some(field) => (
-                None,
-                Some(Fields(self.message).messages(field).flat_map(Fields)),
-            ),
+            Some(field) => (None, Some(Fields(self.message).messages(field).flat_map(Fields))),
         };
-        whole
-            .into_iter()
-            .flatten()
-            .chain(parts.into_iter().flatten())
+        whole.into_iter().flatten().chain(parts.into_iter().flatten())
     }
 
     /// The value: of several members the last one counts, but neighbours that are messages of one kind merge.
@@ -359,11 +292,7 @@ impl<'a> Holder<'a> {
             let Some(next) = member(number, payload) else {
                 continue;
             };
-            let split = Chunks::Split {
-                holder: self,
-                number,
-                skip: run_start,
-            };
+            let split = Chunks::Split { holder: self, number, skip: run_start };
             value = match (value, next) {
                 (Value::Array(_), Value::Array(_)) => Value::Array(Array(split)),
                 (Value::KvList(_), Value::KvList(_)) => Value::KvList(KvList(split)),
@@ -397,10 +326,7 @@ fn member(number: u32, payload: Payload<'_>) -> Option<Value<'_>> {
 /// Reads a `KeyValue` message.
 pub(crate) fn key_value(message: &[u8]) -> (&str, Value<'_>) {
     let mut key = "";
-    let mut holder = Holder {
-        message: &[],
-        field: None,
-    };
+    let mut holder = Holder { message: &[], field: None };
     let mut parts = 0;
     for field in Fields(message) {
         match field {
@@ -413,10 +339,7 @@ pub(crate) fn key_value(message: &[u8]) -> (&str, Value<'_>) {
         }
     }
     if parts > 1 {
-        holder = Holder {
-            message,
-            field: Some(2),
-        };
+        holder = Holder { message, field: Some(2) };
     }
     (key, holder.value())
 }
@@ -499,3 +422,6 @@ impl<'a> From<&'a Vec<u8>> for Value<'a> {
         Self::Bytes(value)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,15 +58,7 @@ pub(crate) struct Verdicts<'a> {
 
 impl<'a> Verdicts<'a> {
     pub(crate) fn new(len: usize, routes: &'a [String]) -> Self {
-        Self {
-            routes,
-            len,
-            given: 0,
-            rows: Vec::new(),
-            table: vec![Verdict::Keep],
-            drops: 0,
-            last: 0,
-        }
+        Self { routes, len, given: 0, rows: Vec::new(), table: vec![Verdict::Keep], drops: 0, last: 0 }
     }
 
     /// Notes the next row's verdict.
@@ -109,9 +101,7 @@ impl<'a> Verdicts<'a> {
         if found.is_none() {
             match &verdict {
                 Verdict::Route(name) if !self.routes.iter().any(|route| route == name) => {
-                    return Err(format!(
-                        "the filter routed a record to `{name}`, which is none of its routes"
-                    ));
+                    return Err(format!("the filter routed a record to `{name}`, which is none of its routes"));
                 }
                 Verdict::Drop(_) if self.drops + self.routes.len() + 2 > usize::from(u8::MAX) => {
                     verdict = Verdict::drop(OTHER_REASONS);
@@ -126,5 +116,64 @@ impl<'a> Verdicts<'a> {
             self.table.push(verdict);
         }
         Ok(self.last as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gathers verdicts and gives them back row by row.
+    fn gather(routes: &[&str], given: &[Verdict]) -> Result<Vec<raw::Verdict>, String> {
+        let routes: Vec<_> = routes.iter().map(|&route| route.to_owned()).collect();
+        let mut verdicts = Verdicts::new(given.len(), &routes);
+        given.iter().try_for_each(|verdict| verdicts.push(verdict.clone()))?;
+        let (rows, table) = verdicts.into_parts();
+        assert!(table.len() <= 256, "{}", table.len());
+        Ok(rows.into_iter().map(|row| table[usize::from(row)].clone()).collect())
+    }
+
+    #[test]
+    fn nothing_is_said_of_rows_that_are_all_kept() {
+        assert_eq!(gather(&[], &[Verdict::Keep, Verdict::Keep]), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn each_row_gets_its_own() {
+        let given =
+            [Verdict::Keep, Verdict::drop("a"), Verdict::Keep, Verdict::route("r"), Verdict::drop("a".to_owned())];
+        let expected = [
+            raw::Verdict::Keep,
+            raw::Verdict::Drop("a".to_owned()),
+            raw::Verdict::Keep,
+            raw::Verdict::Route("r".to_owned()),
+            raw::Verdict::Drop("a".to_owned()),
+        ];
+        assert_eq!(gather(&["r"], &given), Ok(expected.into()));
+    }
+
+    #[test]
+    fn an_undeclared_route_is_an_error() {
+        let error = gather(&["r"], &[Verdict::route("x")]).expect_err("undeclared");
+        assert_eq!(error, "the filter routed a record to `x`, which is none of its routes");
+    }
+
+    #[test]
+    fn reasons_too_many_become_one_and_routes_never_do() {
+        let routes: Vec<_> = (0..MOST_ROUTES).map(|number| format!("route {number}")).collect();
+        let routes: Vec<_> = routes.iter().map(String::as_str).collect();
+        for declared in [0, 10, MOST_ROUTES] {
+            let reasons = (0..1_000).map(|number| Verdict::drop(format!("reason {number}")));
+            let given: Vec<_> =
+                reasons.chain(routes[..declared].iter().map(|route| Verdict::route(route.to_string()))).collect();
+            let gathered = gather(&routes[..declared], &given).expect("declared routes");
+            let own = 254 - declared;
+            assert_eq!(gathered[own - 1], raw::Verdict::Drop(format!("reason {}", own - 1)));
+            assert!(
+                gathered[own..1_000].iter().all(|verdict| *verdict == raw::Verdict::Drop(OTHER_REASONS.to_owned()))
+            );
+            assert_eq!(gathered[1_000..].len(), declared);
+            assert!(gathered[1_000..].iter().all(|verdict| matches!(verdict, raw::Verdict::Route(_))));
+        }
     }
 }

@@ -121,17 +121,7 @@ mod tests {
 
     #[test]
     fn varints_survive_a_round_trip_and_know_their_size() {
-        for value in [
-            0,
-            1,
-            127,
-            128,
-            300,
-            1 << 21,
-            u64::from(u32::MAX),
-            1 << 63,
-            u64::MAX,
-        ] {
+        for value in [0, 1, 127, 128, 300, 1 << 21, u64::from(u32::MAX), 1 << 63, u64::MAX] {
             let mut bytes = Vec::new();
             write_varint(&mut bytes, value);
             assert_eq!(bytes.len(), varint_size(value), "{value}");
@@ -152,26 +142,13 @@ mod tests {
         let fields: Vec<_> = Fields(&bytes).collect();
         assert_eq!(
             fields,
-            [
-                (1, Payload::Varint(150)),
-                (3, Payload::Fixed32(1)),
-                (4, Payload::Fixed64(2)),
-                (5, Payload::Len(b"hi")),
-            ]
+            [(1, Payload::Varint(150)), (3, Payload::Fixed32(1)), (4, Payload::Fixed64(2)), (5, Payload::Len(b"hi")),]
         );
     }
 
     #[test]
     fn broken_bytes_end_the_reading() {
-        for broken in [
-            &[0x08][..],
-            &[0x0a, 5, 1],
-            &[0x0d, 1],
-            &[0x09, 1],
-            &[0x0c],
-            &[0x0f],
-            &[0xff; 11],
-        ] {
+        for broken in [&[0x08][..], &[0x0a, 5, 1], &[0x0d, 1], &[0x09, 1], &[0x0c], &[0x0f], &[0xff; 11]] {
             assert_eq!(Fields(broken).next(), None, "{broken:?}");
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! | setting | value | default |
 //! | --- | --- | --- |
-//! | `how` | see [`How`] | required |
+//! | `how` | `panic`, `unreachable`, `stack_overflow`, `loop`, `grow_memory`, `big_memory`, `slow` or `refuse` | required |
 //! | `at` | `configure` or `process` | `process` |
 //! | `body` | in `process`, only a record with this body sets it off | every record does |
 //! | `milliseconds` | how long `slow` takes | 50 |
@@ -70,9 +70,7 @@ impl Filter for Trap {
         let body = self.body.as_deref();
         if self.at == At::Process && body.is_none_or(|body| record.body() == Some(body.into())) {
             // An undeclared route is how a filter written with the SDK has a batch refused.
-            return self
-                .spring()
-                .map_or(Verdict::route("refused"), |()| Verdict::Keep);
+            return self.spring().map_or(Verdict::route("refused"), |()| Verdict::Keep);
         }
         Verdict::Keep
     }
@@ -109,11 +107,7 @@ impl Trap {
 
 /// Never comes to an end, and uses what the deeper call returns, so that no loop can be made of it.
 fn dig(depth: u64) -> u64 {
-    if depth == 0 {
-        0
-    } else {
-        black_box(dig(black_box(depth + 1))) + depth
-    }
+    if depth == 0 { 0 } else { black_box(dig(black_box(depth + 1))) + depth }
 }
 
 fn fifty() -> u64 {
@@ -138,22 +132,14 @@ mod tests {
             json!({ "how": "loop", "body": "boom" }),
         ] {
             let mut trap = Harness::<Trap>::new(&settings).expect("valid settings");
-            assert_eq!(
-                trap.run(LogRecord::new().body("calm")).verdict,
-                Verdict::Keep,
-                "{settings}"
-            );
+            assert_eq!(trap.run(LogRecord::new().body("calm")).verdict, Verdict::Keep, "{settings}");
         }
     }
 
     #[test]
     fn the_body_sets_it_off() {
-        let mut trap = Harness::<Trap>::new(json!({ "how": "panic", "body": "boom" }))
-            .expect("valid settings");
-        assert_eq!(
-            trap.run(LogRecord::new().body("calm")).verdict,
-            Verdict::Keep
-        );
+        let mut trap = Harness::<Trap>::new(json!({ "how": "panic", "body": "boom" })).expect("valid settings");
+        assert_eq!(trap.run(LogRecord::new().body("calm")).verdict, Verdict::Keep);
         let set_off = std::panic::AssertUnwindSafe(|| trap.run(LogRecord::new().body("boom")));
         std::panic::catch_unwind(set_off).expect_err("a panic");
     }
@@ -161,9 +147,6 @@ mod tests {
     #[test]
     fn it_can_refuse_its_settings() {
         let refused = Harness::<Trap>::new(json!({ "how": "refuse", "at": "configure" }));
-        assert_eq!(
-            refused.err().expect("an error").to_string(),
-            "the trap refuses"
-        );
+        assert_eq!(refused.expect_err("an error").to_string(), "the trap refuses");
     }
 }

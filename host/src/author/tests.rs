@@ -48,7 +48,7 @@ fn cargos_messages_are_read() {
     for (message, expected) in cases {
         let module = serde_json::from_value(message.clone()).ok().and_then(Module::from_message);
         assert_eq!(module.is_some(), expected, "{message}");
-        for module in module {
+        if let Some(module) = module {
             assert_eq!(module.file_name(), "my_filter.wasm");
             assert_eq!(module.default_folder(), Path::new("/t/filters"));
         }

@@ -2,7 +2,7 @@
 use super::Record;
 use crate::Value;
 use crate::edits::Edits;
-use crate::field::{Id, Key};
+use crate::field::{FieldId, Key};
 use crate::value::key_value;
 use crate::wire::{Fields, Payload};
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ pub struct Attributes<'a> {
     fields: Fields<'a>,
     /// The attributes' field number within it.
     number: u32,
-    id: Id,
+    id: FieldId,
     edits: &'a Edits,
     /// Changed attributes that were met on the wire. Of those with one key only the first is left.
     met: BTreeSet<&'a str>,
@@ -26,25 +26,13 @@ pub struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    pub(super) fn new(record: &'a Record<'_>, id: Id) -> Self {
+    pub(super) fn new(record: &'a Record<'_>, id: FieldId) -> Self {
         let (whole, number) = match id {
-            Id::ResourceAttribute => (record.whole(Id::Resource), 1),
-            Id::ScopeAttribute => (record.whole(Id::Scope), 3),
-            _ => (
-                record
-                    .replaced()
-                    .unwrap_or_else(|| record.whole(Id::LogRecord)),
-                6,
-            ),
+            FieldId::ResourceAttribute => (record.whole(FieldId::Resource), 1),
+            FieldId::ScopeAttribute => (record.whole(FieldId::Scope), 3),
+            _ => (record.replaced().unwrap_or_else(|| record.whole(FieldId::LogRecord)), 6),
         };
-        Self {
-            fields: Fields(whole),
-            number,
-            id,
-            edits: record.edits,
-            met: BTreeSet::new(),
-            changes: 0,
-        }
+        Self { fields: Fields(whole), number, id, edits: record.edits, met: BTreeSet::new(), changes: 0 }
     }
 }
 
@@ -53,7 +41,7 @@ impl<'a> Iterator for Attributes<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        while let Some((number, payload)) = self.fields.next() {
+        for (number, payload) in self.fields.by_ref() {
             let Payload::Len(message) = payload else {
                 continue;
             };
@@ -64,10 +52,7 @@ impl<'a> Iterator for Attributes<'a> {
             if !self.edits.any() {
                 return Some((key, value));
             }
-            match self.edits.get(Key {
-                id: self.id,
-                name: key,
-            }) {
+            match self.edits.get(Key { id: self.id, name: key }) {
                 None => return Some((key, value)),
                 Some(change) => {
                     if let (true, Some(value)) = (self.met.insert(key), change) {
@@ -78,8 +63,7 @@ impl<'a> Iterator for Attributes<'a> {
         }
         while let Some((key, value)) = self.edits.written().nth(self.changes) {
             self.changes += 1;
-            if let (true, Some(value)) = (key.id == self.id && !self.met.contains(key.name), value)
-            {
+            if let (true, Some(value)) = (key.id == self.id && !self.met.contains(key.name), value) {
                 return Some((key.name, value));
             }
         }

@@ -1,6 +1,6 @@
 //! Reading the fields of a record that the filter itself has put in place.
 use crate::Value;
-use crate::field::{Id, Key};
+use crate::field::{FieldId, Key};
 use crate::value::{Holder, key_value};
 use crate::wire::{Fields, Payload, text};
 
@@ -8,17 +8,9 @@ use crate::wire::{Fields, Payload, text};
 /// counts, of attributes with one key the first, and a default is no value.
 pub(super) fn field_of<'a>(record: &'a [u8], key: Key<'_>) -> Option<Value<'a>> {
     let value = match key.id {
-        Id::Body => Holder::within(record, 5).value(),
-        Id::Attribute => {
-            Fields(record)
-                .messages(6)
-                .map(key_value)
-                .find(|(name, _)| *name == key.name)?
-                .1
-        }
-        id => Fields(record)
-            .filter_map(|field| scalar(id, field))
-            .last()?,
+        FieldId::Body => Holder::within(record, 5).value(),
+        FieldId::Attribute => Fields(record).messages(6).map(key_value).find(|(name, _)| *name == key.name)?.1,
+        id => Fields(record).filter_map(|field| scalar(id, field)).last()?,
     };
     let absent = match value {
         Value::Empty => true,
@@ -30,16 +22,18 @@ pub(super) fn field_of<'a>(record: &'a [u8], key: Key<'_>) -> Option<Value<'a>> 
     (!absent).then_some(value)
 }
 
-fn scalar(id: Id, field: (u32, Payload<'_>)) -> Option<Value<'_>> {
+fn scalar(id: FieldId, field: (u32, Payload<'_>)) -> Option<Value<'_>> {
     Some(match (id, field) {
-        (Id::Time, (1, Payload::Fixed64(value)))
-        | (Id::ObservedTime, (11, Payload::Fixed64(value))) => Value::Int(value.cast_signed()),
+        (FieldId::Time, (1, Payload::Fixed64(value))) | (FieldId::ObservedTime, (11, Payload::Fixed64(value))) => {
+            Value::Int(value.cast_signed())
+        }
         // An enum is the low half of its varint.
-        (Id::SeverityNumber, (2, Payload::Varint(value))) => Value::Int((value as i32).into()),
-        (Id::SeverityText, (3, Payload::Len(bytes)))
-        | (Id::EventName, (12, Payload::Len(bytes))) => Value::Str(text(bytes)),
-        (Id::TraceFlags, (8, Payload::Fixed32(value))) => Value::Int((value & 0xff).into()),
-        (Id::TraceId, (9, Payload::Len(bytes))) | (Id::SpanId, (10, Payload::Len(bytes))) => {
+        (FieldId::SeverityNumber, (2, Payload::Varint(value))) => Value::Int((value as i32).into()),
+        (FieldId::SeverityText, (3, Payload::Len(bytes))) | (FieldId::EventName, (12, Payload::Len(bytes))) => {
+            Value::Str(text(bytes))
+        }
+        (FieldId::TraceFlags, (8, Payload::Fixed32(value))) => Value::Int((value & 0xff).into()),
+        (FieldId::TraceId, (9, Payload::Len(bytes))) | (FieldId::SpanId, (10, Payload::Len(bytes))) => {
             Value::Bytes(bytes)
         }
         _ => return None,

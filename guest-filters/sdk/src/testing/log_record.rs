@@ -1,6 +1,6 @@
 //! Log records as tests write them down.
 use crate::Severity;
-use crate::field::{Field, Id, Key};
+use crate::field::{Field, FieldId, Key};
 use crate::value::{Holder, OwnedValue, Value, key_value, write_key_value};
 use crate::wire::{Fields, Payload, write_prefix, write_varint};
 
@@ -46,10 +46,7 @@ impl LogRecord {
     /// When it was first seen, in nanoseconds since the Unix epoch.
     #[must_use]
     pub fn observed_time(self, observed_time: u64) -> Self {
-        Self {
-            observed_time,
-            ..self
-        }
+        Self { observed_time, ..self }
     }
 
     /// How severe it is.
@@ -67,97 +64,70 @@ impl LogRecord {
     /// The severity as the source spelt it.
     #[must_use]
     pub fn severity_text(self, text: &str) -> Self {
-        Self {
-            severity_text: text.to_owned(),
-            ..self
-        }
+        Self { severity_text: text.to_owned(), ..self }
     }
 
     /// What it says.
     #[must_use]
     pub fn body<'v>(self, body: impl Into<Value<'v>>) -> Self {
-        Self {
-            body: body.into().to_owned(),
-            ..self
-        }
+        Self { body: body.into().to_owned(), ..self }
     }
 
     /// The name that identifies this kind of event.
     #[must_use]
     pub fn event_name(self, name: &str) -> Self {
-        Self {
-            event_name: name.to_owned(),
-            ..self
-        }
+        Self { event_name: name.to_owned(), ..self }
     }
 
     /// The trace that it belongs to. Other lengths than 16 bytes are possible, though not valid.
     #[must_use]
     pub fn trace_id(self, id: &[u8]) -> Self {
-        Self {
-            trace_id: id.to_owned(),
-            ..self
-        }
+        Self { trace_id: id.to_owned(), ..self }
     }
 
     /// The span that it belongs to. Other lengths than 8 bytes are possible, though not valid.
     #[must_use]
     pub fn span_id(self, id: &[u8]) -> Self {
-        Self {
-            span_id: id.to_owned(),
-            ..self
-        }
+        Self { span_id: id.to_owned(), ..self }
     }
 
     /// The W3C trace flags.
     #[must_use]
     pub fn trace_flags(self, trace_flags: u8) -> Self {
-        Self {
-            trace_flags,
-            ..self
-        }
+        Self { trace_flags, ..self }
     }
 
     /// An attribute.
     #[must_use]
     pub fn attribute<'v>(mut self, key: &str, value: impl Into<Value<'v>>) -> Self {
-        self.attributes
-            .push((key.to_owned(), value.into().to_owned()));
+        self.attributes.push((key.to_owned(), value.into().to_owned()));
         self
     }
 
     /// An attribute of the resource.
     #[must_use]
     pub fn resource_attribute<'v>(mut self, key: &str, value: impl Into<Value<'v>>) -> Self {
-        self.resource_attributes
-            .push((key.to_owned(), value.into().to_owned()));
+        self.resource_attributes.push((key.to_owned(), value.into().to_owned()));
         self
     }
 
     /// An attribute of the instrumentation scope.
     #[must_use]
     pub fn scope_attribute<'v>(mut self, key: &str, value: impl Into<Value<'v>>) -> Self {
-        self.scope_attributes
-            .push((key.to_owned(), value.into().to_owned()));
+        self.scope_attributes.push((key.to_owned(), value.into().to_owned()));
         self
     }
 
     /// The instrumentation scope's name.
     #[must_use]
     pub fn scope_name(self, name: &str) -> Self {
-        Self {
-            scope_name: name.to_owned(),
-            ..self
-        }
+        Self { scope_name: name.to_owned(), ..self }
     }
 
     /// The instrumentation scope's version.
     #[must_use]
     pub fn scope_version(self, version: &str) -> Self {
-        Self {
-            scope_version: version.to_owned(),
-            ..self
-        }
+        Self { scope_version: version.to_owned(), ..self }
     }
 
     /// Further fields of the `LogRecord` message as protobuf, for forms that senders may use and this type does
@@ -179,22 +149,22 @@ impl LogRecord {
         let int = |value: i64| (value != 0).then_some(Value::Int(value));
         let str = |value: &'_ str| !value.is_empty();
         let value = match key.id {
-            Id::Time => int(self.time.cast_signed()),
-            Id::ObservedTime => int(self.observed_time.cast_signed()),
-            Id::SeverityNumber => int(self.severity),
-            Id::SeverityText => str(&self.severity_text).then_some(Value::Str(&self.severity_text)),
-            Id::Body => Some(self.body.as_value()),
-            Id::EventName => str(&self.event_name).then_some(Value::Str(&self.event_name)),
-            Id::TraceId => (!self.trace_id.is_empty()).then_some(Value::Bytes(&self.trace_id)),
-            Id::SpanId => (!self.span_id.is_empty()).then_some(Value::Bytes(&self.span_id)),
-            Id::TraceFlags => int(self.trace_flags.into()),
-            Id::Attribute => find(&self.attributes, key.name),
-            Id::ResourceAttribute => find(&self.resource_attributes, key.name),
-            Id::ScopeAttribute => find(&self.scope_attributes, key.name),
-            Id::ScopeName => str(&self.scope_name).then_some(Value::Str(&self.scope_name)),
-            Id::ScopeVersion => str(&self.scope_version).then_some(Value::Str(&self.scope_version)),
+            FieldId::Time => int(self.time.cast_signed()),
+            FieldId::ObservedTime => int(self.observed_time.cast_signed()),
+            FieldId::SeverityNumber => int(self.severity),
+            FieldId::SeverityText => str(&self.severity_text).then_some(Value::Str(&self.severity_text)),
+            FieldId::Body => Some(self.body.as_value()),
+            FieldId::EventName => str(&self.event_name).then_some(Value::Str(&self.event_name)),
+            FieldId::TraceId => (!self.trace_id.is_empty()).then_some(Value::Bytes(&self.trace_id)),
+            FieldId::SpanId => (!self.span_id.is_empty()).then_some(Value::Bytes(&self.span_id)),
+            FieldId::TraceFlags => int(self.trace_flags.into()),
+            FieldId::Attribute => find(&self.attributes, key.name),
+            FieldId::ResourceAttribute => find(&self.resource_attributes, key.name),
+            FieldId::ScopeAttribute => find(&self.scope_attributes, key.name),
+            FieldId::ScopeName => str(&self.scope_name).then_some(Value::Str(&self.scope_name)),
+            FieldId::ScopeVersion => str(&self.scope_version).then_some(Value::Str(&self.scope_version)),
             // Whole messages are encoded, not looked up.
-            Id::LogRecord | Id::Scope | Id::Resource => None,
+            FieldId::LogRecord | FieldId::Scope | FieldId::Resource => None,
         };
         value.filter(|value| *value != Value::Empty)
     }
@@ -205,19 +175,19 @@ impl LogRecord {
         let text = || value.as_str().unwrap_or_default().to_owned();
         let bytes = || value.as_bytes().unwrap_or_default().to_owned();
         match key.id {
-            Id::Time => self.time = int.cast_unsigned(),
-            Id::ObservedTime => self.observed_time = int.cast_unsigned(),
-            Id::SeverityNumber => self.severity = int,
-            Id::SeverityText => self.severity_text = text(),
-            Id::Body => self.body = value.to_owned(),
-            Id::EventName => self.event_name = text(),
-            Id::TraceId => self.trace_id = bytes(),
-            Id::SpanId => self.span_id = bytes(),
-            Id::TraceFlags => self.trace_flags = int as u8,
-            Id::Attribute => put(&mut self.attributes, key.name, value),
-            Id::ResourceAttribute => put(&mut self.resource_attributes, key.name, value),
-            Id::ScopeAttribute => put(&mut self.scope_attributes, key.name, value),
-            Id::LogRecord => {
+            FieldId::Time => self.time = int.cast_unsigned(),
+            FieldId::ObservedTime => self.observed_time = int.cast_unsigned(),
+            FieldId::SeverityNumber => self.severity = int,
+            FieldId::SeverityText => self.severity_text = text(),
+            FieldId::Body => self.body = value.to_owned(),
+            FieldId::EventName => self.event_name = text(),
+            FieldId::TraceId => self.trace_id = bytes(),
+            FieldId::SpanId => self.span_id = bytes(),
+            FieldId::TraceFlags => self.trace_flags = int as u8,
+            FieldId::Attribute => put(&mut self.attributes, key.name, value),
+            FieldId::ResourceAttribute => put(&mut self.resource_attributes, key.name, value),
+            FieldId::ScopeAttribute => put(&mut self.scope_attributes, key.name, value),
+            FieldId::LogRecord => {
                 let outer = Self {
                     resource_attributes: std::mem::take(&mut self.resource_attributes),
                     scope_attributes: std::mem::take(&mut self.scope_attributes),
@@ -227,7 +197,7 @@ impl LogRecord {
                 };
                 *self = outer.protobuf(&bytes()).read();
             }
-            Id::ScopeName | Id::ScopeVersion | Id::Scope | Id::Resource => {
+            FieldId::ScopeName | FieldId::ScopeVersion | FieldId::Scope | FieldId::Resource => {
                 panic!("the filter changed {key:?}, which can't be changed")
             }
         }
@@ -240,9 +210,7 @@ impl LogRecord {
             match field {
                 (1, Payload::Fixed64(value)) => self.time = value,
                 (2, Payload::Varint(value)) => self.severity = i64::from(value as i32),
-                (3, Payload::Len(bytes)) => {
-                    self.severity_text = String::from_utf8_lossy(bytes).into_owned()
-                }
+                (3, Payload::Len(bytes)) => self.severity_text = String::from_utf8_lossy(bytes).into_owned(),
                 (6, Payload::Len(bytes)) => {
                     let (key, value) = key_value(bytes);
                     self.attributes.push((key.to_owned(), value.to_owned()));
@@ -251,9 +219,7 @@ impl LogRecord {
                 (9, Payload::Len(bytes)) => self.trace_id = bytes.to_owned(),
                 (10, Payload::Len(bytes)) => self.span_id = bytes.to_owned(),
                 (11, Payload::Fixed64(value)) => self.observed_time = value,
-                (12, Payload::Len(bytes)) => {
-                    self.event_name = String::from_utf8_lossy(bytes).into_owned()
-                }
+                (12, Payload::Len(bytes)) => self.event_name = String::from_utf8_lossy(bytes).into_owned(),
                 _ => {}
             }
         }
@@ -322,10 +288,7 @@ impl LogRecord {
 }
 
 fn find<'a>(attributes: &'a Attributes, key: &str) -> Option<Value<'a>> {
-    attributes
-        .iter()
-        .find(|(found, _)| found == key)
-        .map(|(_, value)| value.as_value())
+    attributes.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_value())
 }
 
 /// Replaces the first attribute with this key, or adds one, and removes the others.

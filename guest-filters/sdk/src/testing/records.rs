@@ -1,7 +1,7 @@
 //! A batch of records made in a test.
 use super::LogRecord;
 use crate::columns::Source;
-use crate::field::{Id, Key};
+use crate::field::{FieldId, Key};
 use crate::{Value, raw};
 
 /// Records, as read and as on the wire.
@@ -9,35 +9,19 @@ pub(super) struct Records(Vec<(LogRecord, Vec<u8>)>);
 
 impl Records {
     pub(super) fn new(records: impl IntoIterator<Item = LogRecord>) -> Self {
-        Self(
-            records
-                .into_iter()
-                .map(|record| (record.clone().read(), record.encode()))
-                .collect(),
-        )
+        Self(records.into_iter().map(|record| (record.clone().read(), record.encode())).collect())
     }
 
     /// Applies what a filter has changed, and says which records that changed.
     pub(super) fn apply(&mut self, changes: Vec<raw::Change>) -> Vec<bool> {
         let mut changed = vec![false; self.0.len()];
         for change in changes {
-            let rows = if change.rows.is_empty() {
-                (0..self.0.len() as u32).collect()
-            } else {
-                change.rows
-            };
+            let rows = if change.rows.is_empty() { (0..self.0.len() as u32).collect() } else { change.rows };
             let values = change.values;
             for (at, row) in rows.into_iter().map(|row| row as usize).enumerate() {
                 let at = if values.kinds.len() == 1 { 0 } else { at };
-                let start = if at == 0 {
-                    0
-                } else {
-                    values.ends[at - 1] as usize
-                };
-                let value = Value::from_data(
-                    values.kinds[at],
-                    &values.data[start..values.ends[at] as usize],
-                );
+                let start = if at == 0 { 0 } else { values.ends[at - 1] as usize };
+                let value = Value::from_data(values.kinds[at], &values.data[start..values.ends[at] as usize]);
                 self.0[row].0.set(key(&change.field), value);
                 changed[row] = true;
             }
@@ -57,24 +41,20 @@ impl Source for Records {
 
     fn column(&self, of: raw::Field) -> raw::Column {
         let key = key(&of);
-        let mut column = raw::Column {
-            kinds: Vec::new(),
-            ends: Vec::new(),
-            data: Vec::new(),
-        };
+        let mut column = raw::Column { kinds: Vec::new(), ends: Vec::new(), data: Vec::new() };
         let mut entries = Vec::new();
         for (record, encoded) in &self.0 {
             let mut data = Vec::new();
             let kind = match key.id {
-                Id::LogRecord => {
+                FieldId::LogRecord => {
                     data.clone_from(encoded);
                     7
                 }
-                Id::Scope => {
+                FieldId::Scope => {
                     data = record.encode_scope();
                     7
                 }
-                Id::Resource => {
+                FieldId::Resource => {
                     data = record.encode_resource();
                     7
                 }
@@ -102,31 +82,22 @@ impl Source for Records {
 fn key(field: &raw::Field) -> Key<'_> {
     let fixed = Key::fixed;
     match field {
-        raw::Field::Time => fixed(Id::Time),
-        raw::Field::ObservedTime => fixed(Id::ObservedTime),
-        raw::Field::SeverityNumber => fixed(Id::SeverityNumber),
-        raw::Field::SeverityText => fixed(Id::SeverityText),
-        raw::Field::Body => fixed(Id::Body),
-        raw::Field::EventName => fixed(Id::EventName),
-        raw::Field::TraceId => fixed(Id::TraceId),
-        raw::Field::SpanId => fixed(Id::SpanId),
-        raw::Field::TraceFlags => fixed(Id::TraceFlags),
-        raw::Field::Attribute(name) => Key {
-            id: Id::Attribute,
-            name,
-        },
-        raw::Field::ResourceAttribute(name) => Key {
-            id: Id::ResourceAttribute,
-            name,
-        },
-        raw::Field::ScopeAttribute(name) => Key {
-            id: Id::ScopeAttribute,
-            name,
-        },
-        raw::Field::ScopeName => fixed(Id::ScopeName),
-        raw::Field::ScopeVersion => fixed(Id::ScopeVersion),
-        raw::Field::LogRecord => fixed(Id::LogRecord),
-        raw::Field::Scope => fixed(Id::Scope),
-        raw::Field::Resource => fixed(Id::Resource),
+        raw::Field::Time => fixed(FieldId::Time),
+        raw::Field::ObservedTime => fixed(FieldId::ObservedTime),
+        raw::Field::SeverityNumber => fixed(FieldId::SeverityNumber),
+        raw::Field::SeverityText => fixed(FieldId::SeverityText),
+        raw::Field::Body => fixed(FieldId::Body),
+        raw::Field::EventName => fixed(FieldId::EventName),
+        raw::Field::TraceId => fixed(FieldId::TraceId),
+        raw::Field::SpanId => fixed(FieldId::SpanId),
+        raw::Field::TraceFlags => fixed(FieldId::TraceFlags),
+        raw::Field::Attribute(name) => Key { id: FieldId::Attribute, name },
+        raw::Field::ResourceAttribute(name) => Key { id: FieldId::ResourceAttribute, name },
+        raw::Field::ScopeAttribute(name) => Key { id: FieldId::ScopeAttribute, name },
+        raw::Field::ScopeName => fixed(FieldId::ScopeName),
+        raw::Field::ScopeVersion => fixed(FieldId::ScopeVersion),
+        raw::Field::LogRecord => fixed(FieldId::LogRecord),
+        raw::Field::Scope => fixed(FieldId::Scope),
+        raw::Field::Resource => fixed(FieldId::Resource),
     }
 }

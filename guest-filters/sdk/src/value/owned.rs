@@ -186,8 +186,7 @@ impl<'de> Visitor<'de> for AnyJson {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<OwnedValue, E> {
-        let value =
-            i64::try_from(value).map_err(|_| E::custom("integers go up to 9223372036854775807"))?;
+        let value = i64::try_from(value).map_err(|_| E::custom("integers go up to 9223372036854775807"))?;
         Ok(OwnedValue::Int(value))
     }
 
