@@ -15,14 +15,15 @@ const TICK: Duration = Duration::from_millis(1);
 /// Most linear memories of one component. Filters have one; one that was composed with an adapter has two.
 const MEMORIES: u32 = 2;
 
-/// Most tables of one component. Compiled languages use two, Python's dynamically linked libraries share a few more.
-const TABLES: u32 = 8;
+/// Most tables of one component: compilers and interpreters use two, composed components as many for each part.
+const TABLES: u32 = 4;
 
-/// Most entries of a table: the functions whose address is taken. The largest interpreters have some 20,000.
+/// Most entries of a table: the functions whose address is taken. CPython has 6,000, compilers that put every
+/// function there have tens of thousands. It is address space only, so there is room for all of them.
 pub(super) const TABLE_ELEMENTS: usize = 100_000;
 
-/// Most bytes of bookkeeping for one core instance and for one component. They grow with the functions a module
-/// has; wasmtime's own 1 MiB is too little for the largest interpreters. Nothing is set aside for it.
+/// Most bytes of bookkeeping for one component. A function whose address is taken needs 32 of them, so this fits
+/// [`TABLE_ELEMENTS`]. Nothing is set aside for it.
 const INSTANCE_SIZE: usize = 4 << 20;
 
 /// The address space set aside for one memory, so that the guest's addresses need no checks.

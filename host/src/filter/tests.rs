@@ -264,24 +264,70 @@ async fn calls_share_instances() {
 
 #[tokio::test]
 async fn what_a_filter_says_is_logged_under_its_name() {
-    let written = Arc::new(Mutex::new(Vec::new()));
-    let writer = Arc::clone(&written);
-    let subscriber = tracing_subscriber::fmt().json().with_writer(move || Tee(Arc::clone(&writer))).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let written = Written::default();
+    let _guard = written.subscribe();
     let filter = load(processor("trap", &json!({ "how": "panic" }))).await.unwrap();
     filter.process(batch(&[9])).await.result.expect_err("it panics");
-
-    let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
-    let line: Value = serde_json::from_str(written.lines().next().expect("a line")).unwrap();
-    assert_eq!(line["level"], "ERROR", "{line}");
-    assert_eq!(line["fields"]["processor"], "wasm/test", "{line}");
-    let message = line["fields"]["message"].as_str().unwrap();
-    assert!(message.contains("the trap was set off"), "{line}");
+    let [(level, message)] = &written.lines()[..] else { panic!("one line: {:?}", written.lines()) };
+    assert_eq!(level, "ERROR");
+    assert!(message.contains("the trap was set off"), "{message}");
 }
 
-struct Tee(Arc<Mutex<Vec<u8>>>);
+#[tokio::test]
+async fn wasi_is_there_and_empty() {
+    let written = Written::default();
+    let _guard = written.subscribe();
+    let processor = Processor { deadline: Duration::from_millis(100), ..processor("uses_wasi", &json!({})) };
+    let filter = load(processor).await.unwrap();
+    filter.process(batch(&[1])).await.result.expect("writing is allowed");
+    drop(filter);
+    let info = |message: &str| ("INFO".to_owned(), message.to_owned());
+    let found = info("0 variables, 0 arguments, 0 directories");
+    assert_eq!(written.lines(), [found, info("half a line"), ("WARN".to_owned(), "the end".to_owned())]);
+}
 
-impl std::io::Write for Tee {
+#[tokio::test]
+async fn wasi_gives_a_guest_no_way_out() {
+    let start = starter("uses_wasi").await;
+    let check = async |records: usize, kind: FailureKind, expected: &str| {
+        let deadline = if kind == FailureKind::Deadline { Duration::from_millis(50) } else { Duration::from_secs(60) };
+        let filter = start(Processor { deadline, ..processor("uses_wasi", &json!({})) }).await.unwrap();
+        let failure = filter.process(batch(&vec![9; records])).await.result.expect_err(expected);
+        assert_eq!(failure.kind, kind, "{failure}");
+        assert!(failure.message.contains(expected), "{failure}");
+    };
+    check(2, FailureKind::Deadline, "the filter took longer than its deadline of 50ms").await;
+    check(3, FailureKind::Trap, "exit status 1").await;
+    check(4, FailureKind::Trap, "resource table has no free keys").await;
+    check(5, FailureKind::Trap, "requested len 1073741824 exceeds limit").await;
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    /// Catches what this thread logs from now on.
+    fn subscribe(&self) -> tracing::subscriber::DefaultGuard {
+        let written = self.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || written.clone());
+        tracing::subscriber::set_default(subscriber.finish())
+    }
+
+    /// Level and message of each line, all of which must bear the processor's name.
+    fn lines(&self) -> Vec<(String, String)> {
+        let written = self.0.lock().unwrap();
+        let lines = written.split_inclusive(|&byte| byte == b'\n').map(|line| {
+            let line: Value = serde_json::from_slice(line).unwrap();
+            assert_eq!(line["fields"]["processor"], "wasm/test", "{line}");
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            (text(&line["level"]), text(&line["fields"]["message"]))
+        });
+        lines.collect()
+    }
+}
+
+impl std::io::Write for Written {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend(bytes);
         Ok(bytes.len())
