@@ -24,14 +24,17 @@ impl Config {
         self
     }
 
-    /// Adds a processor named after the filter that it runs. `more` are its other keys, in YAML's flow style.
+    /// Adds a processor named after the filter that it runs. `more` are its other keys, in YAML's flow style. Unless
+    /// they name a deadline it is long, since a call may have to wait for its turn on a machine that runs tests.
     ///
     /// # Panics
     /// When the filter isn't built.
     #[must_use]
     pub fn filter(self, filter: &str, more: &str) -> Self {
         let component = crate::component(filter);
-        self.processor(&format!("wasm/{}", filter.replace('_', "-")), &format!("component: {component:?}, {more}"))
+        let name = format!("wasm/{}", filter.replace('_', "-"));
+        let deadline = if more.contains("deadline") { "" } else { ", deadline: 30s" };
+        self.processor(&name, &format!("component: {component:?}, {more}{deadline}"))
     }
 
     /// Adds the processor `name` with these keys, in YAML's flow style.

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 
-use crate::otlp;
+use crate::{otlp, program::Sluicegate};
 
 /// A folder of `examples/`.
 #[derive(Debug, Clone)]
@@ -42,12 +42,6 @@ impl Example {
         }
         names.sort();
         Ok(names.iter().map(|name| Self::named(name)).collect())
-    }
-
-    /// Its configuration.
-    #[must_use]
-    pub fn configuration(&self) -> PathBuf {
-        self.folder.join("sluicegate.yaml")
     }
 
     /// The file of what is sent.
@@ -85,34 +79,49 @@ impl Example {
         names.map(|name| destination(&folder.join(name).with_extension("jsonl"))).collect()
     }
 
-    /// The variables that let its configuration run beside others: ports from the system, components from where
-    /// they were built, files in `output`.
+    /// The text of its configuration, with deadlines that a call meets even if it has to wait for its turn on a
+    /// machine that runs tests.
     ///
-    /// # Panics
-    /// When a path isn't UTF-8.
-    #[must_use]
-    pub fn environment(output: &Path) -> [(&'static str, String); 4] {
-        let path = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
-        [
-            ("SLUICEGATE_GRPC_ENDPOINT", "127.0.0.1:0".to_owned()),
-            ("SLUICEGATE_METRICS_ENDPOINT", "127.0.0.1:0".to_owned()),
-            ("SLUICEGATE_FILTERS", path(&crate::filters_dir())),
-            ("SLUICEGATE_OUTPUT", path(output)),
-        ]
+    /// # Errors
+    /// When it can't be read.
+    pub fn configuration(&self) -> Result<String> {
+        let text = fs::read_to_string(self.folder.join("sluicegate.yaml"))?;
+        let lines = text.lines().map(|line| match line.split_once("component:") {
+            Some((indent, _)) => format!("{line}\n{indent}deadline: 30s\n"),
+            None => format!("{line}\n"),
+        });
+        Ok(lines.collect())
     }
 
-    /// Its configuration with each `file/NAME` exporter turned into an OTLP/gRPC exporter to what `endpoint` says
-    /// for NAME.
+    /// The same with each `file/NAME` exporter turned into an OTLP/gRPC exporter to what `endpoint` says for NAME.
     ///
     /// # Errors
     /// When it can't be read.
     pub fn configuration_to(&self, endpoint: impl Fn(&str) -> String) -> Result<String> {
-        let text = fs::read_to_string(self.configuration())?;
+        let text = self.configuration()?;
         let lines = text.lines().map(|line| match line.strip_prefix("  file/").and_then(|line| line.split_once(':')) {
             Some((name, _)) => format!("  otlp_grpc/{name}: {}\n", crate::config::otlp(&endpoint(name))),
             None => format!("{}\n", line.replace("file/", "otlp_grpc/")),
         });
         Ok(lines.collect())
+    }
+
+    /// Runs Sluicegate with `configuration`: beside others, with ports from the system, components from where they
+    /// were built, and files in `output`.
+    ///
+    /// # Errors
+    /// When it ends before it listens.
+    pub async fn start(configuration: &str, output: &Path) -> Result<Sluicegate> {
+        let path = |path: &Path| path.to_str().map(str::to_owned).context("the path is not UTF-8");
+        let environment = [
+            ("SLUICEGATE_GRPC_ENDPOINT", "127.0.0.1:0"),
+            ("SLUICEGATE_METRICS_ENDPOINT", "127.0.0.1:0"),
+            ("SLUICEGATE_FILTERS", &path(&crate::filters_dir())?),
+            ("SLUICEGATE_OUTPUT", &path(output)?),
+        ];
+        let file = output.join("sluicegate.yaml");
+        fs::write(&file, configuration)?;
+        Sluicegate::start_file(&file, &environment).await
     }
 }
 

@@ -28,16 +28,27 @@ use std::{future::Future, path::PathBuf, time::Duration};
 
 /// How long anything may take before a test gives up. Nothing is measured by it: it only ends a test that would
 /// hang, and it is long because machines that run tests are busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The same for a compiler.
+pub const PATIENCE_WITH_COMPILERS: Duration = Duration::from_secs(1200);
 
 /// What `future` gives.
 ///
 /// # Panics
 /// When [`PATIENCE`] ends first. `what` says what was waited for.
 pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    within(PATIENCE, what, future).await
+}
+
+/// The same with another patience.
+///
+/// # Panics
+/// When `patience` ends first.
+pub async fn within<T>(patience: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(patience, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} for {what}"),
+        Err(_) => panic!("waited {patience:?} for {what}"),
     }
 }
 

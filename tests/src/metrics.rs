@@ -14,7 +14,7 @@ pub struct Page {
 }
 
 /// What became of all log records that came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Accounts {
     /// Those whose sender got a yes.
     pub accepted: u64,
@@ -91,7 +91,19 @@ impl Page {
 }
 
 impl Accounts {
-    /// Whether every record that was acknowledged was forwarded or dropped, where each goes to one destination.
+    /// What came to it since it was `before`.
+    #[must_use]
+    pub const fn since(&self, before: Self) -> Self {
+        Self {
+            accepted: self.accepted - before.accepted,
+            refused: self.refused - before.refused,
+            dropped: self.dropped - before.dropped,
+            sent: self.sent - before.sent,
+        }
+    }
+
+    /// Whether every record that was acknowledged was forwarded or dropped, where each goes to one destination and
+    /// none arrived of what was refused.
     #[must_use]
     pub const fn balance(&self) -> bool {
         self.accepted == self.sent + self.dropped

@@ -3,6 +3,7 @@ use std::{
     ffi::OsStr,
     process::{ExitStatus, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -107,6 +108,14 @@ impl Process {
     /// # Errors
     /// When the system doesn't tell of it.
     pub async fn end(&mut self) -> Result<Ended> {
+        self.end_within(crate::PATIENCE).await
+    }
+
+    /// The same with another patience.
+    ///
+    /// # Errors
+    /// When the system doesn't tell of it.
+    pub async fn end_within(&mut self, patience: Duration) -> Result<Ended> {
         let what = format!("the end of {}", self.name);
         let ended = async {
             let status: ExitStatus = self.child.wait().await?;
@@ -116,7 +125,7 @@ impl Process {
             }
             Ok(Ended { code: status.code(), output, log: self.log() })
         };
-        crate::patiently(&what, ended).await
+        crate::within(patience, &what, ended).await
     }
 
     /// Asks it to end by SIGTERM and waits for that.

@@ -11,7 +11,6 @@ use sluicegate_tests::{
     fields::{self, Difference},
     metrics::Page,
     otlp::{self, Row},
-    program::Sluicegate,
     sink::Sink,
 };
 
@@ -29,11 +28,7 @@ async fn main() -> Result<()> {
     let sinks: BTreeMap<String, Sink> = example.expected()?.into_keys().map(|name| (name, Sink::start())).collect();
     let config = example.configuration_to(|name| sinks.get(name).map(Sink::endpoint).unwrap_or_default())?;
     let folder = tempfile::tempdir()?;
-    let environment = Example::environment(folder.path());
-    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let file = folder.path().join("sluicegate.yaml");
-    std::fs::write(&file, config)?;
-    let sluicegate = Sluicegate::start_file(&file, &environment).await?;
+    let sluicegate = Example::start(&config, folder.path()).await?;
 
     let input = example.input()?;
     let sender = sluicegate.sender();

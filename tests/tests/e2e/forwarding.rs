@@ -21,11 +21,7 @@ async fn check(example: &Example) {
         .configuration_to(|name| format!("http://{}", collector.address(name)))
         .expect("the example has a configuration");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("sluicegate.yaml");
-    std::fs::write(&file, config).expect("a file");
-    let environment = Example::environment(folder.path());
-    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let sluicegate = Sluicegate::start_file(&file, &environment).await.expect("it starts");
+    let sluicegate = Example::start(&config, folder.path()).await.expect("it starts");
     for request in example.input().expect("the input is OTLP JSON") {
         sluicegate.sender().send_logs(&request).await.expect("it is taken");
     }

@@ -2,6 +2,7 @@
 use std::{fs, path::Path};
 
 use sluicegate_tests::{
+    PATIENCE_WITH_COMPILERS,
     config::Config,
     otlp,
     process::Process,
@@ -59,11 +60,13 @@ async fn a_filter_made_elsewhere_builds_and_runs() {
     command.args(["filter", "build"]).arg(folder.path()).arg("--output").arg(&component);
     // What was compiled for this repository's filters need not be compiled again.
     command.env("CARGO_TARGET_DIR", sluicegate_tests::target_dir());
-    let built = Process::start(command).expect("it starts").end().await.expect("it ends");
+    let mut build = Process::start(command).expect("it starts");
+    let built = build.end_within(PATIENCE_WITH_COMPILERS).await.expect("it ends");
     assert_eq!(built.code, Some(0), "{}", built.log);
 
     let sink = Sink::start();
-    let config = Config::to(&sink.endpoint()).processor("wasm/quiet", &format!("component: {component:?}"));
+    let config =
+        Config::to(&sink.endpoint()).processor("wasm/quiet", &format!("component: {component:?}, deadline: 30s"));
     let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
     let request = otlp::request([otlp::record(9, "boiling"), otlp::record(9, "done")]);
     sluicegate.sender().send_logs(&request).await.expect("it is taken");

@@ -1,13 +1,11 @@
 //! Every example does what its folder says.
-use sluicegate_tests::{example::Example, otlp, program, program::Sluicegate};
+use sluicegate_tests::{example::Example, otlp, program};
 
 /// Sends the example's input with `sluicegate send`, as its README does, and compares what each destination got.
 async fn check(example: &Example) {
     let output = tempfile::tempdir().expect("a temporary folder");
-    let environment = Example::environment(output.path());
-    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let file = example.configuration();
-    let sluicegate = Sluicegate::start_file(&file, &environment).await.expect("it starts");
+    let configuration = example.configuration().expect("the example has a configuration");
+    let sluicegate = Example::start(&configuration, output.path()).await.expect("it starts");
     let endpoint = format!("http://{}", sluicegate.grpc());
     let input = example.input_file();
     let input = input.to_str().expect("a path in UTF-8");
