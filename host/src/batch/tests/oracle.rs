@@ -221,7 +221,7 @@ fn is_of_record(field: &Field) -> bool {
     !is_of_resource(field) && !is_of_scope(field)
 }
 
-fn groups<'a>(rows: Vec<&'a Row>, same: impl Fn(&Row, &Row) -> bool) -> Vec<Vec<&'a Row>> {
+fn groups(rows: Vec<&Row>, same: impl Fn(&Row, &Row) -> bool) -> Vec<Vec<&Row>> {
     let mut groups: Vec<Vec<&Row>> = Vec::new();
     for row in rows {
         match groups.iter_mut().find(|group| same(group[0], row)) {
