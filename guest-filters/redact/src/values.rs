@@ -116,6 +116,9 @@ impl Redact {
         if !self.patterns.is_empty() {
             self.patterns.find(text, &mut ranges);
         }
+        if ranges.is_empty() && self.keys.is_empty() {
+            return Vec::new();
+        }
         let mut finds: Vec<_> = ranges.into_iter().map(|range| Find { range, place: Place::Text }).collect();
         if !self.keys.is_empty() {
             finds.extend(json_text::find(text, &self.keys).into_iter().map(|find| {

@@ -1,5 +1,5 @@
 //! Values as records hold them: borrowed, and decoded no further than somebody looks.
-use crate::wire::{Fields, Payload, text, varint_size, write_prefix, write_varint};
+use crate::wire::{Fields, Payload, split_field, text, varint_size, write_prefix, write_varint};
 
 mod owned;
 
@@ -281,6 +281,9 @@ impl<'a> Holder<'a> {
     pub(crate) fn value(self) -> Value<'a> {
         // Nearly every sender writes one member and nothing else.
         if self.field.is_none() {
+            if let Some((string, [])) = split_field(self.message, 0x0a) {
+                return Value::Str(text(string));
+            }
             let mut fields = Fields(self.message);
             if let (Some((number, payload)), true) = (fields.next(), fields.0.is_empty()) {
                 return member(number, payload).unwrap_or_default();
@@ -324,7 +327,19 @@ fn member(number: u32, payload: Payload<'_>) -> Option<Value<'_>> {
 }
 
 /// Reads a `KeyValue` message.
+#[inline]
 pub(crate) fn key_value(message: &[u8]) -> (&str, Value<'_>) {
+    // Nearly every sender writes the key and then the value.
+    if let Some((key, rest)) = split_field(message, 0x0a)
+        && let Some((value, [])) = split_field(rest, 0x12)
+    {
+        return (text(key), Holder { message: value, field: None }.value());
+    }
+    odd_key_value(message)
+}
+
+#[cold]
+fn odd_key_value(message: &[u8]) -> (&str, Value<'_>) {
     let mut key = "";
     let mut holder = Holder { message: &[], field: None };
     let mut parts = 0;

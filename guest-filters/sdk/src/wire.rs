@@ -88,6 +88,17 @@ fn delimited<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+/// Splits off the length-delimited field with this tag of one byte, if `bytes` begins with it.
+#[inline]
+pub(crate) fn split_field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (&first, mut rest) = bytes.split_first()?;
+    if first != tag {
+        return None;
+    }
+    let content = delimited(&mut rest)?;
+    Some((content, rest))
+}
+
 /// How many bytes `value` takes as a varint.
 pub(crate) fn varint_size(value: u64) -> usize {
     // Seven bits a byte, and one byte for zero.
