@@ -1,5 +1,6 @@
 //! Values as records hold them: borrowed, and decoded no further than somebody looks.
 use crate::wire::{Fields, Payload, split_field, text, varint_size, write_prefix, write_varint};
+use std::num::NonZeroU8;
 
 mod owned;
 
@@ -61,7 +62,8 @@ enum Chunks<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Holder<'a> {
     message: &'a [u8],
-    field: Option<u32>,
+    /// A byte holds the numbers of all fields that have values, and values are passed around a lot.
+    field: Option<NonZeroU8>,
 }
 
 impl<'a> Value<'a> {
@@ -239,8 +241,8 @@ impl<'a> Chunks<'a> {
             Self::One(chunk) => (Some(chunk), None),
             Self::Split { holder, number, skip } => (
                 None,
-                Some(holder.members().skip(skip).filter_map(move |(found, payload)| match payload {
-                    Payload::Len(chunk) if found == number => Some(chunk),
+                Some(holder.members().skip(skip as usize).filter_map(move |(found, payload)| match payload {
+                    Payload::Len(chunk) if found == u32::from(number) => Some(chunk),
                     _ => None,
                 })),
             ),
@@ -260,11 +262,11 @@ impl<'a> Chunks<'a> {
 
 impl<'a> Holder<'a> {
     /// The `AnyValue` that `message` has in its fields with the number `field`.
-    pub(crate) fn within(message: &'a [u8], field: u32) -> Self {
-        let mut parts = Fields(message).messages(field);
+    pub(crate) fn within(message: &'a [u8], field: u8) -> Self {
+        let mut parts = Fields(message).messages(field.into());
         match (parts.next(), parts.next()) {
             (part, None) => Self { message: part.unwrap_or_default(), field: None },
-            _ => Self { message, field: Some(field) },
+            _ => Self { message, field: NonZeroU8::new(field) },
         }
     }
 
@@ -272,7 +274,7 @@ impl<'a> Holder<'a> {
     fn members(self) -> impl Iterator<Item = (u32, Payload<'a>)> {
         let (whole, parts) = match self.field {
             None => (Some(Fields(self.message)), None),
-            Some(field) => (None, Some(Fields(self.message).messages(field).flat_map(Fields))),
+            Some(field) => (None, Some(Fields(self.message).messages(field.get().into()).flat_map(Fields))),
         };
         whole.into_iter().flatten().chain(parts.into_iter().flatten())
     }
@@ -354,7 +356,7 @@ fn odd_key_value(message: &[u8]) -> (&str, Value<'_>) {
         }
     }
     if parts > 1 {
-        holder = Holder { message, field: Some(2) };
+        holder = Holder { message, field: NonZeroU8::new(2) };
     }
     (key, holder.value())
 }

@@ -41,17 +41,25 @@ impl<'a> Iterator for Attributes<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        for (number, payload) in self.fields.by_ref() {
-            let Payload::Len(message) = payload else {
-                continue;
-            };
-            if number != self.number {
-                continue;
+        if self.edits.any() { self.next_changed() } else { self.next_received() }
+    }
+}
+
+impl<'a> Attributes<'a> {
+    /// The next attribute on the wire.
+    #[inline]
+    fn next_received(&mut self) -> Option<(&'a str, Value<'a>)> {
+        loop {
+            match self.fields.next()? {
+                (number, Payload::Len(message)) if number == self.number => return Some(key_value(message)),
+                _ => {}
             }
-            let (key, value) = key_value(message);
-            if !self.edits.any() {
-                return Some((key, value));
-            }
+        }
+    }
+
+    /// The next attribute with changes applied.
+    fn next_changed(&mut self) -> Option<(&'a str, Value<'a>)> {
+        while let Some((key, value)) = self.next_received() {
             match self.edits.get(Key { id: self.id, name: key }) {
                 None => return Some((key, value)),
                 Some(change) => {
