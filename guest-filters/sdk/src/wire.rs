@@ -30,13 +30,14 @@ impl<'a> Iterator for Fields<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        let mut rest = self.0;
         let mut group_depth = 0_usize;
         loop {
-            let tag = varint(&mut self.0)?;
+            let tag = varint(&mut rest)?;
             let payload = match tag & 7 {
-                0 => Payload::Varint(varint(&mut self.0)?),
-                1 => Payload::Fixed64(u64::from_le_bytes(array(&mut self.0)?)),
-                2 => Payload::Len(delimited(&mut self.0)?),
+                0 => Payload::Varint(varint(&mut rest)?),
+                1 => Payload::Fixed64(u64::from_le_bytes(array(&mut rest)?)),
+                2 => Payload::Len(delimited(&mut rest)?),
                 3 => {
                     group_depth += 1;
                     continue;
@@ -45,10 +46,11 @@ impl<'a> Iterator for Fields<'a> {
                     group_depth = group_depth.checked_sub(1)?;
                     continue;
                 }
-                5 => Payload::Fixed32(u32::from_le_bytes(array(&mut self.0)?)),
+                5 => Payload::Fixed32(u32::from_le_bytes(array(&mut rest)?)),
                 _ => return None,
             };
             if group_depth == 0 {
+                self.0 = rest;
                 return Some((u32::try_from(tag >> 3).ok()?, payload));
             }
         }
@@ -57,18 +59,28 @@ impl<'a> Iterator for Fields<'a> {
 
 #[inline]
 fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let (&first, rest) = bytes.split_first()?;
-    *bytes = rest;
-    if first < 0x80 {
-        return Some(u64::from(first));
+    match bytes.split_first()? {
+        (&first, rest) if first < 0x80 => {
+            *bytes = rest;
+            Some(first.into())
+        }
+        (&first, rest) => {
+            let (value, rest) = long_varint(first, rest)?;
+            *bytes = rest;
+            Some(value)
+        }
     }
+}
+
+/// A varint of more than one byte, whose first byte was read.
+fn long_varint(first: u8, mut bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = u64::from(first & 0x7f);
     for shift in (7..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
+        bytes = rest;
         value |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
-            return Some(value);
+            return Some((value, bytes));
         }
     }
     None
