@@ -29,12 +29,12 @@ const REQUIRED: [&str; 2] = ["configure", "process"];
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The component's file can't be read.
-    #[error("can't read the component {}: {source}", component.display())]
+    #[error("can't read the component {}: {reason}", component.display())]
     Read {
         /// The file.
         component: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The file isn't WebAssembly at all.
     #[error("{} is not WebAssembly: it starts with {start:?}", component.display())]
@@ -126,7 +126,7 @@ fn compile(engine: &wasmtime::Engine, path: &Path) -> Result<(Component, usize),
     let component = path.to_owned();
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(source) => return Err(LoadError::Read { component, source }),
+        Err(reason) => return Err(LoadError::Read { component, reason }),
     };
     // The magic number, the version, then the layer: 0 for modules, 1 for components.
     match bytes.get(..8) {
