@@ -96,8 +96,17 @@ impl Files {
 
     /// The same as log records.
     pub(crate) fn rows(&self, name: &str) -> Result<Vec<otlp::Row>> {
-        Ok(otlp::rows(&otlp::read(&self.0.path().join(name).with_extension("jsonl"))?))
+        let requests = otlp::read(&self.0.path().join(name).with_extension("jsonl"))?;
+        Ok(as_the_collector_writes(otlp::rows(&requests)))
     }
+}
+
+/// A body that is missing and one that is empty are the same to the Collector, which writes both as empty.
+pub(crate) fn as_the_collector_writes(mut rows: Vec<otlp::Row>) -> Vec<otlp::Row> {
+    for row in &mut rows {
+        row.record.body.get_or_insert_default();
+    }
+    rows
 }
 
 /// Reads the name and the address of an OTLP/gRPC receiver from the line that says that it listens.
