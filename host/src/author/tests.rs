@@ -21,7 +21,10 @@ fn what_is_no_filter_is_refused_with_what_to_do() {
 fn a_folder_without_a_manifest_is_named() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let error = build(dir.path(), None).expect_err("nothing to build").to_string();
-    assert_eq!(error, format!("there is no Cargo.toml in {}: name the folder of a filter's crate", dir.path().display()));
+    assert_eq!(
+        error,
+        format!("there is no Cargo.toml in {}: name the folder of a filter's crate", dir.path().display())
+    );
 }
 
 #[test]

@@ -158,19 +158,15 @@ fn undeclared<'a>(
     let routes = config.pipelines.logs.as_ref().map(|logs| &logs.routes);
     let is_missing = move |route: &&String| !routes.is_some_and(|routes| routes.contains_key(*route));
     filter.routes().iter().filter(is_missing).map(|route| {
-        let message = format!("{} may route records to {route:?}, which is no route of the logs pipeline", filter.name());
+        let message =
+            format!("{} may route records to {route:?}, which is no route of the logs pipeline", filter.name());
         config.diagnostic(processor.settings.span, message).help(format!(
             "add `{route}: [EXPORTER]` under `service.pipelines.logs.routes`, or change the filter's settings"
         ))
     })
 }
 
-fn links(
-    logs: &LogsConfig,
-    mut filters: BTreeMap<String, Filter>,
-    config: &Config,
-    metrics: &Metrics,
-) -> Vec<Link> {
+fn links(logs: &LogsConfig, mut filters: BTreeMap<String, Filter>, config: &Config, metrics: &Metrics) -> Vec<Link> {
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
         let on_failure = config.processors[&name.value].on_failure;
