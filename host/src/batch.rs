@@ -12,7 +12,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use change::Changes;
+use change::{Changes, Level};
 use index::{Index, Row};
 
 /// Why bytes are no `ExportLogsServiceRequest`.
@@ -142,7 +142,8 @@ impl Batch {
     /// Checks every byte of `request`, an `ExportLogsServiceRequest`, and finds its rows.
     ///
     /// # Errors
-    /// [`Malformed`] where prost would refuse the bytes too, or where messages are nested more than 64 deep.
+    /// [`Malformed`] where prost would refuse the bytes too, where messages are nested more than 64 deep, or where
+    /// there are more than 1,048,576 records, scopes or resources.
     pub fn new(request: Bytes) -> Result<Self, Malformed> {
         let index = Index::new(&request)?;
         let rows = index.rows.len();
@@ -177,11 +178,11 @@ impl Batch {
     pub fn apply(&mut self, outcome: Outcome) -> Result<Applied, InvalidOutcome> {
         let Outcome { rows, verdicts, changes } = outcome;
         check_verdicts(&rows, &verdicts, self.len())?;
-        self.check_changes(&changes)?;
-        let changed = self.count_changed(&rows, &verdicts, &changes);
-        for change in changes {
-            self.apply_change(change);
-        }
+        let growth = self.check_changes(&changes)?;
+        let changed = self.apply_changes(changes)?;
+        self.changes.growth = growth;
+        let stays = |i: usize| rows.is_empty() || !matches!(verdicts[usize::from(rows[i])], Verdict::Drop(_));
+        let changed = changed.iter().enumerate().filter(|&(i, &changed)| changed && stays(i)).count() as u64;
         let mut applied = Applied { changed, ..Applied::default() };
         if !rows.is_empty() {
             self.apply_verdicts(&rows, &verdicts, &mut applied);
@@ -227,18 +228,27 @@ impl Batch {
         at as u16 + 1
     }
 
-    /// How many of the rows that stay are changed.
-    fn count_changed(&self, rows: &[u8], verdicts: &[Verdict], changes: &[Change]) -> u64 {
-        if changes.is_empty() {
-            return 0;
+    /// Applies changes that were checked one by one. Says which of the rows that are left they concern.
+    fn apply_changes(&mut self, changes: Vec<Change>) -> Result<Vec<bool>, InvalidOutcome> {
+        let mut changed = vec![false; if changes.is_empty() { 0 } else { self.len() }];
+        let (of_records, of_envelopes): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|change| change.field.level() == Level::Record);
+        // What is the same for all rows splits nothing.
+        let splits = of_envelopes.iter().any(|change| !change.rows.is_empty() || change.values.kinds.len() > 1);
+        let before = splits.then(|| self.changes.clone());
+        for change in of_envelopes {
+            self.apply_change(change, &mut changed);
         }
-        let stays = |i: usize| rows.is_empty() || !matches!(verdicts[usize::from(rows[i])], Verdict::Drop(_));
-        let everywhere = changes.iter().any(|change| change.rows.is_empty());
-        let mut changed = vec![everywhere; self.len()];
-        for &row in changes.iter().flat_map(|change| &change.rows) {
-            changed[row as usize] = true;
+        if let Some(before) = before
+            && let Err(invalid) = self.check_envelopes()
+        {
+            self.changes = before;
+            return Err(invalid);
         }
-        changed.iter().enumerate().filter(|&(i, &changed)| changed && stays(i)).count() as u64
+        for change in of_records {
+            self.apply_change(change, &mut changed);
+        }
+        Ok(changed)
     }
 }
 

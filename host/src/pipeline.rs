@@ -54,7 +54,7 @@ impl Entrance {
         let batch = pipeline.chain.run(batch, &mut account).await?;
         let parcels = pipeline.routes.encode(&batch);
         let response = route::deliver(parcels, &request).await?;
-        account.settle();
+        account.settle(response.rejected());
         Ok(response)
     }
 }

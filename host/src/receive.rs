@@ -58,6 +58,14 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn export(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send;
 }
 
+impl Response {
+    /// How many records, spans or data points were refused.
+    #[must_use]
+    pub fn rejected(&self) -> u64 {
+        self.partial_success.as_ref().map_or(0, |partial| u64::try_from(partial.rejected).unwrap_or(0))
+    }
+}
+
 impl Signal {
     /// All signals, in the order in which OTLP introduced them.
     pub const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];

@@ -1,26 +1,32 @@
 //! Changes: what filters set and remove, checked, and kept beside the received bytes.
 
-use super::index::{Row, check_nested};
+use std::collections::{HashMap, HashSet};
+
+use super::index::{ATTRIBUTE, Row, check_nested};
 use super::schema::LOG_RECORD_DEPTH;
-use super::value::{fixed64, kind};
-use super::wire::put_header;
+use super::value::{KeyValue, fixed64, kind};
+use super::wire::{Reader, put_header};
 use super::{Batch, Change, Column, Field, InvalidOutcome};
 
 /// How many bytes the changes of one batch may add to it: as much as a request may weigh by default. A value that
 /// stands for all rows is written once for each, so a small answer can become a huge request.
-const MAX_GROWTH: usize = 64 * 1024 * 1024;
+const MAX_GROWTH: usize = 64 * MIB;
+
+const MIB: usize = 1 << 20;
 
 /// All changes of a batch so far, by field.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Changes {
-    /// In the order in which fields were first changed. There are few.
+    /// In the order in which fields were first changed.
     fields: Vec<FieldChanges>,
-    /// How many bytes they add at the most.
-    growth: usize,
+    /// Where each field's are.
+    places: HashMap<Field, usize>,
+    /// How many bytes they add at the most, and take to be kept.
+    pub(super) growth: usize,
 }
 
 /// The changes of one field.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct FieldChanges {
     pub(super) field: Field,
     /// For each row of the request: 0 if it is as it was, otherwise the number of its value, counted from 1.
@@ -53,7 +59,10 @@ impl Changes {
 
     /// The changes of one field, if it has any.
     pub(super) fn of(&self, field: &Field) -> Option<&FieldChanges> {
-        self.fields.iter().find(|changes| changes.field == *field)
+        if self.is_empty() {
+            return None;
+        }
+        self.places.get(field).map(|&place| &self.fields[place])
     }
 
     /// The changes of all fields of one level.
@@ -70,12 +79,12 @@ impl Changes {
     }
 
     fn of_mut(&mut self, field: &Field, rows: usize) -> &mut FieldChanges {
-        if let Some(at) = self.fields.iter().position(|changes| changes.field == *field) {
-            return &mut self.fields[at];
-        }
-        let changes = FieldChanges { field: field.clone(), cells: vec![0; rows], values: Column::default() };
-        self.fields.push(changes);
-        self.fields.last_mut().expect("it was just pushed")
+        let place = *self.places.entry(field.clone()).or_insert_with(|| {
+            let cells = vec![0; rows];
+            self.fields.push(FieldChanges { field: field.clone(), cells, values: Column::default() });
+            self.fields.len() - 1
+        });
+        &mut self.fields[place]
     }
 
     /// Forgets what was changed in the record of `row`, because the whole record is replaced.
@@ -87,6 +96,12 @@ impl Changes {
 }
 
 impl FieldChanges {
+    /// Whether all these rows have the same value, or none of them a new one.
+    pub(super) fn agree(&self, rows: &[u32]) -> bool {
+        let cell = |row: u32| self.cells[row as usize];
+        rows.iter().all(|&row| cell(row) == cell(rows[0]))
+    }
+
     /// The new kind and value of the field in `row`, if it was changed.
     #[inline]
     pub(super) fn get(&self, row: u32) -> Option<(u8, &[u8])> {
@@ -134,30 +149,106 @@ impl Column {
 }
 
 impl Batch {
-    /// Applies a change that was checked.
-    pub(super) fn apply_change(&mut self, change: Change) {
+    /// Applies a change that was checked, and marks in `changed` which of the rows that are left it concerns. A
+    /// removal of what is not there concerns none.
+    pub(super) fn apply_change(&mut self, change: Change, changed: &mut [bool]) {
         let Change { field, rows, mut values } = change;
         match field {
-            Field::LogRecord => return self.replace_records(&rows, &values),
+            Field::LogRecord => return self.replace_records(&rows, &values, changed),
             Field::Body | Field::Attribute(_) | Field::ResourceAttribute(_) | Field::ScopeAttribute(_) => {}
             _ => values.forget_defaults(),
         }
         let one_for_all = values.kinds.len() == 1;
-        let changes = self.changes.of_mut(&field, self.index.rows.len());
-        let first = changes.values.append(values) as u32 + 1;
-        let mut set =
-            |i: usize, row: u32| changes.cells[row as usize] = if one_for_all { first } else { first + i as u32 };
-        if rows.is_empty() {
-            self.live.iter().enumerate().for_each(|(i, &row)| set(i, row));
+        let count = if rows.is_empty() { self.live.len() } else { rows.len() };
+        let place = |i: usize| rows.get(i).map_or(i, |&row| row as usize);
+        let value = |i: usize| if one_for_all { 0 } else { i };
+        // What is to be removed has to be looked for first.
+        let idle: Vec<usize> = if values.kinds.contains(&kind::ABSENT) {
+            let mut lacks = self.lacks(&field);
+            (0..count).filter(|&i| values.kinds[value(i)] == kind::ABSENT && lacks(self.live[place(i)])).collect()
         } else {
-            rows.iter().enumerate().for_each(|(i, &row)| set(i, self.live[row as usize]));
+            Vec::new()
+        };
+        if idle.len() == count {
+            return;
+        }
+        let changes = self.changes.of_mut(&field, self.index.rows.len());
+        let first = changes.values.append(values) + 1;
+        let mut idle = idle.into_iter().peekable();
+        for i in 0..count {
+            if idle.next_if_eq(&i).is_none() {
+                changes.cells[self.live[place(i)] as usize] = (first + value(i)) as u32;
+                changed[place(i)] = true;
+            }
         }
     }
 
-    fn replace_records(&mut self, rows: &[u32], values: &Column) {
+    /// Whether a row, asked for in ascending order, neither has this field nor was given it.
+    fn lacks(&self, field: &Field) -> impl FnMut(u32) -> bool {
+        let changes = self.changes.of(field);
+        // Rows of one resource or scope stand side by side.
+        let mut last = None;
+        move |row| {
+            if changes.is_some_and(|changes| changes.cells[row as usize] != 0) {
+                return false;
+            }
+            let mut group = |number: u32, found: &dyn Fn() -> bool| match last {
+                Some((known, lacks)) if known == number => lacks,
+                _ => last.insert((number, !found())).1,
+            };
+            match field {
+                Field::Attribute(name) => {
+                    let row = self.row(row);
+                    let message = &self.source(row)[..row.span.end as usize];
+                    !has_attribute(message, row.attributes as usize, ATTRIBUTE, name)
+                }
+                Field::ResourceAttribute(name) => {
+                    let number = self.index.resource_of(row);
+                    group(number, &|| has_attribute(&self.resource(number), 0, 0x0a, name))
+                }
+                Field::ScopeAttribute(name) => {
+                    let number = self.index.rows[row as usize].scope;
+                    group(number, &|| has_attribute(&self.scope(number), 0, 0x1a, name))
+                }
+                _ => field.number().is_some_and(|number| self.find(self.row(row), number).is_none()),
+            }
+        }
+    }
+
+    /// Whether encoding would write so much of resources and scopes, once for each state that they are in, that it
+    /// is out of proportion.
+    pub(super) fn check_envelopes(&self) -> Result<(), InvalidOutcome> {
+        let (resources, scopes) = (self.index.resource_sizes(), self.index.scope_sizes());
+        let (mut seen_resources, mut seen_scopes) = (HashSet::new(), HashSet::new());
+        let mut size = 0_usize;
+        for &row in &self.live {
+            let (resource, scope) = (self.index.resource_of(row), self.index.rows[row as usize].scope);
+            let state = |level| self.changes.at(level).map(|changes| changes.get(row)).collect::<Vec<_>>();
+            let of_resource = state(Level::Resource);
+            if seen_scopes.insert((scope, of_resource.clone(), state(Level::Scope))) {
+                size = size.saturating_add(scopes[scope as usize]);
+            }
+            if seen_resources.insert((resource, of_resource)) {
+                size = size.saturating_add(resources[resource as usize]);
+            }
+        }
+        if size > self.bytes.len() + MAX_GROWTH {
+            return Err(InvalidOutcome(format!(
+                "changes of resources and scopes would split them into {} with {} MiB in all, {}",
+                seen_resources.len() + seen_scopes.len(),
+                size / MIB,
+                too_much()
+            )));
+        }
+        Ok(())
+    }
+
+    fn replace_records(&mut self, rows: &[u32], values: &Column, changed: &mut [bool]) {
         let count = if rows.is_empty() { self.live.len() } else { rows.len() };
         for i in 0..count {
-            let row = self.live[rows.get(i).map_or(i, |&row| row as usize)];
+            let place = rows.get(i).map_or(i, |&row| row as usize);
+            let row = self.live[place];
+            changed[place] = true;
             let (_, content) = values.value(if values.kinds.len() == 1 { 0 } else { i });
             let frame = self.replaced.len();
             put_header(&mut self.replaced, 2, content.len());
@@ -171,24 +262,35 @@ impl Batch {
         }
     }
 
-    /// Checks all changes of an answer, and reserves what they add.
+    /// Checks all changes of an answer. Says how many bytes they and the earlier ones add at the most.
     ///
     /// # Errors
     /// [`InvalidOutcome`] for the first that breaks the contract.
-    pub(super) fn check_changes(&mut self, changes: &[Change]) -> Result<(), InvalidOutcome> {
+    pub(super) fn check_changes(&self, changes: &[Change]) -> Result<usize, InvalidOutcome> {
         let mut growth = self.changes.growth;
         for (i, change) in changes.iter().enumerate() {
             let added = check_change(change, self.live.len())
                 .map_err(|reason| InvalidOutcome(format!("change {i}, of {}: {reason}", change.field)))?;
-            growth = growth.saturating_add(added);
+            // A field takes room for each row once it is changed anywhere.
+            let cells = if self.changes.of(&change.field).is_some() { 0 } else { self.index.rows.len() * 4 };
+            growth = growth.saturating_add(added).saturating_add(cells);
         }
         if growth > MAX_GROWTH {
-            let limit = MAX_GROWTH / 1024 / 1024;
-            return Err(InvalidOutcome(format!("the changes of one batch would add more than {limit} MiB to it")));
+            return Err(InvalidOutcome(format!("the changes would add {} MiB to it, {}", growth / MIB, too_much())));
         }
-        self.changes.growth = growth;
-        Ok(())
+        Ok(growth)
     }
+}
+
+fn too_much() -> String {
+    format!("where a batch may grow by {} MiB", MAX_GROWTH / MIB)
+}
+
+/// Whether a message has an attribute of this name, be its value empty.
+fn has_attribute(message: &[u8], from: usize, tag: u8, name: &str) -> bool {
+    Reader::new(message, from, message.len())
+        .filter(|item| item.key == u32::from(tag))
+        .any(|item| KeyValue::key(&message[item.start..item.end], false) == name.as_bytes())
 }
 
 /// Checks one change over `live` rows. Says how many bytes it adds at the most.
@@ -209,11 +311,6 @@ fn check_change(change: &Change, live: usize) -> Result<usize, String> {
     }
     if !ends.is_sorted() || ends.last().map_or(0, |&end| end as usize) != data.len() {
         return Err(format!("its ends must ascend to the length of its data, {}", data.len()));
-    }
-    if let Field::Attribute(name) | Field::ResourceAttribute(name) | Field::ScopeAttribute(name) = field
-        && name.is_empty()
-    {
-        return Err("an attribute's key may not be empty".into());
     }
     for i in 0..kinds.len() {
         let (kind, data) = values.value(i);

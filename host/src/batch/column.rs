@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::change::Level;
 use super::encode::Encoder;
 use super::index::{ATTRIBUTE, Row};
 use super::value::{KeyValue, Value, fixed32, fixed64, kind};
@@ -12,13 +13,13 @@ impl Batch {
     /// The values of `field` over the rows that are left, with all changes applied.
     ///
     /// Values that are the same for all rows by their nature, those of a single resource or scope, come as one
-    /// entry. `limit` bounds the bytes of [`Column::data`]: a long value of a resource stands again for each of
-    /// its rows when there are several resources.
+    /// entry. `limit` bounds the bytes of the column: a long value of a resource stands again for each of its
+    /// rows when there are several resources.
     ///
     /// # Errors
     /// [`ColumnTooLarge`] where the values take more than `limit` bytes.
     pub fn column(&self, field: &Field, limit: usize) -> Result<Column, ColumnTooLarge> {
-        let mut out = Builder::new(self.live.len(), limit.min(u32::MAX as usize));
+        let mut out = Builder::new(limit.min(u32::MAX as usize));
         match field {
             Field::SeverityNumber => {
                 self.fill(field, &mut out, |row| Value::scalar_int(i64::from(row.severity) as u64))
@@ -43,11 +44,15 @@ impl Batch {
             }
             Field::ScopeName => self.fill_scopes(field, &mut out, |content| text(content, 1)),
             Field::ScopeVersion => self.fill_scopes(field, &mut out, |content| text(content, 2)),
-            Field::LogRecord => self.fill_messages(&mut out, Encoder::record),
-            Field::Scope if self.changes.scope_changes() => self.fill_messages(&mut out, Encoder::scope_message),
+            Field::LogRecord => self.fill_messages(&mut out, &self.live, Encoder::record),
+            Field::Scope if self.changes.scope_changes() => {
+                let rows = self.distinct(Level::Scope, |row| self.index.rows[row as usize].scope);
+                self.fill_messages(&mut out, rows, Encoder::scope_message)
+            }
             Field::Scope => self.fill_scopes(field, &mut out, |content| Value::bytes(kind::BYTES, content)),
             Field::Resource if self.changes.resource_changes() => {
-                self.fill_messages(&mut out, Encoder::resource_message)
+                let rows = self.distinct(Level::Resource, |row| self.index.resource_of(row));
+                self.fill_messages(&mut out, rows, Encoder::resource_message)
             }
             Field::Resource => self.fill_resources(field, &mut out, |content| Value::bytes(kind::BYTES, content)),
         }?;
@@ -63,6 +68,7 @@ impl Batch {
         read: impl Fn(&'a Row) -> Value<'a>,
     ) -> Result<(), ColumnTooLarge> {
         let changes = self.changes.of(field);
+        out.reserve(self.live.len());
         for &row in &self.live {
             match changes.and_then(|changes| changes.get(row)) {
                 Some((kind, data)) => out.push_data(kind, data)?,
@@ -106,8 +112,11 @@ impl Batch {
             return Ok(());
         };
         // Rows ascend, and so do their scopes and resources.
-        if changes.is_none() && group(first) == group(last) {
-            return out.push(&read(&message(group(first))));
+        if group(first) == group(last) && changes.is_none_or(|changes| changes.agree(&self.live)) {
+            return match changes.and_then(|changes| changes.get(first)) {
+                Some((kind, data)) => out.push_data(kind, data),
+                None => out.push(&read(&message(group(first)))),
+            };
         }
         let mut rows = self.live.iter().copied().peekable();
         while let Some(&first) = rows.peek() {
@@ -124,14 +133,27 @@ impl Batch {
         Ok(())
     }
 
-    /// A whole message a row, encoded as it would be sent.
+    /// The rows that are left; of those just one if they share one resource or scope and all its changes.
+    fn distinct(&self, level: Level, group: impl Fn(u32) -> u32) -> &[u32] {
+        match self.live[..] {
+            [first, .., last]
+                if group(first) == group(last) && self.changes.at(level).all(|changes| changes.agree(&self.live)) =>
+            {
+                &self.live[..1]
+            }
+            _ => &self.live,
+        }
+    }
+
+    /// A whole message for each of `rows`, encoded as it would be sent.
     fn fill_messages<'a>(
         &'a self,
         out: &mut Builder,
+        rows: &[u32],
         encode: impl Fn(&mut Encoder<'a>, u32),
     ) -> Result<(), ColumnTooLarge> {
         let mut encoder = Encoder::new(self);
-        for &row in &self.live {
+        for &row in rows {
             encode(&mut encoder, row);
             out.room(encoder.len())?;
             encoder.drain_into(&mut out.column.data);
@@ -164,7 +186,7 @@ impl Batch {
 
     /// The one field of this number that counts, of a record's fields that may stand once.
     #[inline]
-    fn find(&self, row: &Row, number: u32) -> Option<Item> {
+    pub(super) fn find(&self, row: &Row, number: u32) -> Option<Item> {
         let mut items = self.record(row).filter(|item| item.number() == number);
         if row.is_regular { items.next() } else { items.last() }
     }
@@ -198,13 +220,13 @@ impl Batch {
     }
 
     /// The content of `ResourceLogs.resource`; empty where there is none.
-    fn resource(&self, resource: u32) -> Cow<'_, [u8]> {
+    pub(super) fn resource(&self, resource: u32) -> Cow<'_, [u8]> {
         let span = self.index.resources[resource as usize].span;
         merged(&self.bytes, Reader::new(&self.bytes, span.start as usize, span.end as usize), 1)
     }
 
     /// The content of `ScopeLogs.scope`; empty where there is none.
-    fn scope(&self, scope: u32) -> Cow<'_, [u8]> {
+    pub(super) fn scope(&self, scope: u32) -> Cow<'_, [u8]> {
         let scope = &self.index.scopes[scope as usize];
         // Usually the scope stands before its records; but only the end of them is the end of the search.
         merged(&self.bytes, Reader::new(&self.bytes, scope.span.start as usize, scope.span.end as usize), 1)
@@ -250,9 +272,13 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(rows: usize, limit: usize) -> Self {
-        let column = Column { kinds: Vec::with_capacity(rows), ends: Vec::with_capacity(rows), data: Vec::new() };
-        Self { column, limit }
+    fn new(limit: usize) -> Self {
+        Self { column: Column::default(), limit }
+    }
+
+    fn reserve(&mut self, rows: usize) {
+        self.column.kinds.reserve(rows);
+        self.column.ends.reserve(rows);
     }
 
     #[inline]
@@ -275,7 +301,8 @@ impl Builder {
 
     #[inline]
     fn room(&self, more: usize) -> Result<(), ColumnTooLarge> {
-        if self.column.data.len() + more > self.limit {
+        // A kind and an end take five bytes.
+        if self.column.data.len() + more + (self.column.kinds.len() + 1) * 5 > self.limit {
             return Err(ColumnTooLarge { limit: self.limit });
         }
         Ok(())

@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::change::{FieldChanges, Level};
-use super::index::{Row, Scope, Span};
+use super::index::{Resource, Row, Scope, Span};
 use super::value::{KeyValue, fixed64, kind, put_any};
 use super::wire::{
     FIXED32, FIXED64, Item, LEN, Reader, VARINT, key, put_delimited, put_header, put_varint, varint_len,
@@ -124,11 +124,7 @@ impl<'a> Edits<'a> {
 
     /// The same rows, in groups that agree on all values of these changes, in the order of their first rows.
     fn variants<'r>(&self, rows: &'r [u32]) -> Vec<Cow<'r, [u32]>> {
-        let agree = |changes: &&FieldChanges| {
-            let cell = |row: u32| changes.cells[row as usize];
-            rows.iter().all(|&row| cell(row) == cell(rows[0]))
-        };
-        if self.changes.iter().all(agree) {
+        if self.changes.iter().all(|changes| changes.agree(rows)) {
             return vec![Cow::Borrowed(rows)];
         }
         let mut groups: Vec<Vec<u32>> = Vec::new();
@@ -165,7 +161,7 @@ impl<'a> Edits<'a> {
 
 impl Field {
     /// The number in `LogRecord` of a field that may stand there once and may be changed.
-    fn number(&self) -> Option<u32> {
+    pub(super) fn number(&self) -> Option<u32> {
         Some(match self {
             Self::Time => 1,
             Self::SeverityNumber => 2,
@@ -260,60 +256,54 @@ impl<'a> Encoder<'a> {
         for (i, resource) in index.resources.iter().enumerate() {
             self.push(Source::Received, at, resource.span.frame as usize);
             at = resource.span.end as usize;
-            let scopes = &index.scopes[resource.scopes.start as usize..resource.scopes.end as usize];
             let rows = take_while(&mut rest, |row| index.resource_of(row) as usize == i);
-            self.resource_logs(resource.span, scopes, rows);
+            self.resource_logs(resource, rows);
         }
         self.push(Source::Received, at, self.batch.bytes.len());
     }
 
     /// The rows of one `ResourceLogs`, once for each state that its resource is in after the changes.
-    fn resource_logs(&mut self, span: Span, scopes: &[Scope], rows: &[u32]) {
+    fn resource_logs(&mut self, resource: &Resource, rows: &[u32]) {
         if rows.is_empty() {
             return;
         }
+        let (index, span) = (&self.batch.index, resource.span);
+        let scopes = &index.scopes[resource.scopes.start as usize..resource.scopes.end as usize];
         if self.is_whole(scopes, rows) {
             return self.push(Source::Received, span.frame as usize, span.end as usize);
         }
+        // There may be as many states as rows, so what they share is found once.
+        let gaps = Gaps::new(span, scopes.iter().map(|scope| scope.span));
+        let of_scope = |scope: &Scope| &index.rows[scope.rows.start as usize..scope.rows.end as usize];
+        let gaps_of_scopes: Vec<_> =
+            scopes.iter().map(|scope| Gaps::new(scope.span, of_scope(scope).iter().map(|row| row.span))).collect();
         for rows in &self.resource.variants(rows) {
             let open = self.open();
             self.changed_child(Level::Resource, rows[0], span);
+            self.gap(Level::Resource, rows[0], gaps.head);
             let mut rest = &rows[..];
-            let mut at = span.start;
-            for scope in scopes {
-                self.gap(Level::Resource, rows[0], at, scope.span.frame);
-                at = scope.span.end;
-                let rows = take_while(&mut rest, |row| scope.rows.contains(&row));
-                self.scope_logs(scope, rows);
+            while let Some(&first) = rest.first() {
+                let scope = index.rows[first as usize].scope;
+                let rows = take_while(&mut rest, |row| index.rows[row as usize].scope == scope);
+                let gaps = &gaps_of_scopes[(scope - resource.scopes.start) as usize];
+                self.scope_logs(&index.scopes[scope as usize], gaps, rows);
             }
-            self.gap(Level::Resource, rows[0], at, span.end);
+            gaps.tail.iter().for_each(|&gap| self.gap(Level::Resource, rows[0], gap));
             self.close(&open, 1);
         }
     }
 
     /// The rows of one `ScopeLogs`, once for each state that its scope is in after the changes.
-    fn scope_logs(&mut self, scope: &Scope, rows: &[u32]) {
-        let span = scope.span;
-        if rows.is_empty() {
-            return;
-        }
+    fn scope_logs(&mut self, scope: &Scope, gaps: &Gaps, rows: &[u32]) {
         if self.is_whole(std::slice::from_ref(scope), rows) {
-            return self.push(Source::Received, span.frame as usize, span.end as usize);
+            return self.push(Source::Received, scope.span.frame as usize, scope.span.end as usize);
         }
         for rows in &self.scope.variants(rows) {
             let open = self.open();
-            self.changed_child(Level::Scope, rows[0], span);
-            let mut rest = rows.iter().copied().peekable();
-            let mut at = span.start;
-            for row in scope.rows.clone() {
-                let received = self.batch.index.rows[row as usize].span;
-                self.gap(Level::Scope, rows[0], at, received.frame);
-                at = received.end;
-                if rest.next_if_eq(&row).is_some() {
-                    self.log_record(row);
-                }
-            }
-            self.gap(Level::Scope, rows[0], at, span.end);
+            self.changed_child(Level::Scope, rows[0], scope.span);
+            self.gap(Level::Scope, rows[0], gaps.head);
+            rows.iter().for_each(|&row| self.log_record(row));
+            gaps.tail.iter().for_each(|&gap| self.gap(Level::Scope, rows[0], gap));
             self.close(&open, 2);
         }
     }
@@ -351,10 +341,7 @@ impl<'a> Encoder<'a> {
 
     /// Fields of an envelope between its children. If the resource or scope was written anew, it is left out.
     #[inline]
-    fn gap(&mut self, level: Level, row: u32, start: u32, end: u32) {
-        if start == end {
-            return;
-        }
+    fn gap(&mut self, level: Level, row: u32, (start, end): (u32, u32)) {
         if !self.edits(level).touch(row) {
             return self.push(Source::Received, start as usize, end as usize);
         }
@@ -492,6 +479,30 @@ impl<'a> Encoder<'a> {
             _ if start == end => {}
             _ => self.segments.push(Segment { source, start, end }),
         }
+    }
+}
+
+/// The fields of an envelope that are none of its children, as ranges: those before the first child, which is where
+/// a resource or scope usually stands, and all others.
+struct Gaps {
+    head: (u32, u32),
+    tail: Vec<(u32, u32)>,
+}
+
+impl Gaps {
+    fn new(envelope: Span, children: impl Iterator<Item = Span>) -> Self {
+        let mut gaps = Self { head: (envelope.start, envelope.end), tail: Vec::new() };
+        let mut at = None;
+        for child in children {
+            match at {
+                None => gaps.head.1 = child.frame,
+                Some(at) if at < child.frame => gaps.tail.push((at, child.frame)),
+                Some(_) => {}
+            }
+            at = Some(child.end);
+        }
+        gaps.tail.extend(at.filter(|&at| at < envelope.end).map(|at| (at, envelope.end)));
+        gaps
     }
 }
 

@@ -14,6 +14,11 @@ use super::schema::{
 use super::value::kind;
 use super::wire::{LEN, Reader, START_GROUP, key};
 
+/// How many records, scopes and resources a request may have, of each. An empty one takes two bytes to send and
+/// forty to remember, so that few bytes could take much memory. At this number even the smallest real records weigh
+/// more than a request may by default.
+const MAX_CHILDREN: usize = 1 << 20;
+
 /// Where a request's messages are, by offsets into its bytes.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -89,12 +94,26 @@ impl Index {
         Ok(index)
     }
 
+    /// How many bytes each `ResourceLogs` has besides its scopes.
+    pub(super) fn resource_sizes(&self) -> Vec<usize> {
+        let scopes = |resource: &Resource| &self.scopes[resource.scopes.start as usize..resource.scopes.end as usize];
+        let own = |resource: &Resource| own_size(resource.span, scopes(resource).iter().map(|scope| scope.span));
+        self.resources.iter().map(own).collect()
+    }
+
+    /// How many bytes each `ScopeLogs` has besides its records.
+    pub(super) fn scope_sizes(&self) -> Vec<usize> {
+        let rows = |scope: &Scope| &self.rows[scope.rows.start as usize..scope.rows.end as usize];
+        self.scopes.iter().map(|scope| own_size(scope.span, rows(scope).iter().map(|row| row.span))).collect()
+    }
+
     /// The resource of a row, in [`Index::resources`].
     pub(super) fn resource_of(&self, row: u32) -> u32 {
         self.scopes[self.rows[row as usize].scope as usize].resource
     }
 
     fn resource(&mut self, bytes: &[u8], span: Span) -> Result<(), Malformed> {
+        room(self.resources.len(), span, "resource_logs")?;
         let first = self.scopes.len() as u32;
         let reader = Reader::new(bytes, span.start as usize, span.end as usize);
         children(reader, &RESOURCE_LOGS, key(2, LEN), RESOURCE_LOGS_DEPTH, |span| self.scope(bytes, span))?;
@@ -103,10 +122,12 @@ impl Index {
     }
 
     fn scope(&mut self, bytes: &[u8], span: Span) -> Result<(), Malformed> {
+        room(self.scopes.len(), span, "scope_logs")?;
         let first = self.rows.len() as u32;
         let scope = self.scopes.len() as u32;
         let reader = Reader::new(bytes, span.start as usize, span.end as usize);
         children(reader, &SCOPE_LOGS, key(2, LEN), SCOPE_LOGS_DEPTH, |span| {
+            room(self.rows.len(), span, "log_records")?;
             self.rows.push(Row::new(bytes, span, scope)?);
             Ok(())
         })?;
@@ -114,6 +135,20 @@ impl Index {
         self.scopes.push(Scope { span, resource, rows: first..self.rows.len() as u32 });
         Ok(())
     }
+}
+
+/// Refuses one more than [`MAX_CHILDREN`].
+fn room(before: usize, span: Span, what: &str) -> Result<(), Malformed> {
+    if before < MAX_CHILDREN {
+        return Ok(());
+    }
+    let reason = format!("ExportLogsServiceRequest: more than {MAX_CHILDREN} {what}");
+    Err(Malformed { offset: span.frame as usize, reason })
+}
+
+fn own_size(envelope: Span, children: impl Iterator<Item = Span>) -> usize {
+    let of_children: u32 = children.map(|child| child.end - child.frame).sum();
+    (envelope.end - envelope.frame - of_children) as usize
 }
 
 /// Walks one message, checks its fields, and hands those with the key `child` over instead.

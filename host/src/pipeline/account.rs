@@ -44,8 +44,9 @@ impl<'a> Account<'a> {
         self.entries.push(Entry { processor, incoming, outgoing, applied });
     }
 
-    /// The sender is told that its records are delivered: counts them all.
-    pub(super) fn settle(mut self) {
+    /// The sender is told that its records are delivered, but for so many that the destination `rejected` and that
+    /// the sender hears of: counts them all.
+    pub(super) fn settle(mut self, rejected: u64) {
         for Entry { processor, incoming, outgoing, applied } in &self.entries {
             processor.incoming(*incoming);
             processor.outgoing(*outgoing);
@@ -53,7 +54,9 @@ impl<'a> Account<'a> {
             applied.dropped.iter().for_each(|(reason, records)| processor.dropped(reason, *records));
             applied.routed.iter().for_each(|(route, records)| processor.routed(route, *records));
         }
-        self.receiver.accepted(self.records);
+        let rejected = rejected.min(self.records);
+        self.receiver.accepted(self.records - rejected);
+        self.receiver.refused(rejected);
         self.is_settled = true;
     }
 }

@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use crate::batch::Batch;
 use crate::export::{ExportError, Exporter};
-use crate::receive::{PartialSuccess, Request, Response, Signal};
+use crate::receive::{PartialSuccess, Request, Response};
 use crate::status::Error;
 use crate::telemetry::ExporterMetrics;
 
@@ -105,11 +105,14 @@ impl Parcel<'_> {
         let result = exporter.export(Request { body, ..request.clone() }).await;
         drop(under_way);
         match &result {
-            Ok(Response { partial_success: None }) => counts.sent(records),
-            Ok(Response { partial_success: Some(partial) }) => {
-                let rejected = partial.report(exporter.name(), request.signal).min(records);
+            Ok(response) => {
+                let rejected = response.rejected().min(records);
                 counts.sent(records - rejected);
                 counts.failed(rejected);
+                if let Some(PartialSuccess { rejected, error_message }) = &response.partial_success {
+                    let (exporter, signal) = (exporter.name(), request.signal);
+                    tracing::warn!(exporter, %signal, rejected, "partial success: {error_message}");
+                }
             }
             Err(error) => {
                 counts.failed(records);
@@ -117,14 +120,5 @@ impl Parcel<'_> {
             }
         }
         result
-    }
-}
-
-impl PartialSuccess {
-    /// Logs what a destination says of a request that it took, and answers how much of it it refused.
-    fn report(&self, exporter: &str, signal: Signal) -> u64 {
-        let Self { rejected, error_message } = self;
-        tracing::warn!(exporter, %signal, rejected, "the destination answered with a partial success: {error_message}");
-        u64::try_from(*rejected).unwrap_or(0)
     }
 }

@@ -113,14 +113,13 @@ fn answers_that_break_the_contract_are_refused() {
     check(three(), all(Field::TraceId, column(7, [&[1; 15]])), "16 bytes (kind 7) is due");
     check(three(), all(Field::SpanId, column(1, [b"12345678"])), "8 bytes (kind 7) is due");
     check(three(), all(Field::TraceFlags, int(256)), "from 0 to 255");
-    check(three(), all(attribute_named(""), column(1, [b"a"])), "an attribute's key may not be empty");
     check(three(), all(Field::LogRecord, column(0, [b""])), "a LogRecord's bytes (kind 7) is due");
     check(three(), all(Field::LogRecord, column(7, [b"\x0b"])), "malformed");
     for field in [Field::Scope, Field::Resource, Field::ScopeName, Field::ScopeVersion] {
         check(three(), all(field, column(1, [b"a"])), "this field can't be changed");
     }
     let heavy = Column { kinds: vec![7], ends: vec![30 << 20], data: vec![0; 30 << 20] };
-    check(three(), all(Field::Body, heavy), "would add more than 64 MiB");
+    check(three(), all(Field::Body, heavy), "where a batch may grow by 64 MiB");
 }
 
 #[test]
@@ -291,10 +290,82 @@ fn a_column_is_no_larger_than_it_may_be() {
     let mut request = request(vec![record; 2]);
     request.resource_logs.push(request.resource_logs[0].clone());
     let batch = Batch::new(request.encode_to_vec().into()).unwrap();
-    assert!(batch.column(&Field::Body, 40).is_ok());
-    assert_eq!(batch.column(&Field::Body, 39), Err(ColumnTooLarge { limit: 39 }));
+    assert!(batch.column(&Field::Body, 60).is_ok());
+    assert_eq!(batch.column(&Field::Body, 59), Err(ColumnTooLarge { limit: 59 }));
     // A resource of 24 bytes stands for each of its rows once there are two.
     let one = batch.column(&Field::Resource, 1000).unwrap().data.len() / 4;
-    assert!(batch.column(&Field::Resource, one * 4 - 1).is_err());
+    assert!(batch.column(&Field::Resource, one * 4 + 19).is_err());
     assert!(batch.column(&Field::LogRecord, 10).is_err());
+}
+
+#[test]
+fn removing_what_is_not_there_changes_nothing() {
+    let batch = || batch(vec![LogRecord { attributes: vec![attribute("k", "v")], ..LogRecord::default() }; 2]);
+    let nothing = [
+        Field::Attribute("no".into()),
+        Field::ResourceAttribute("no".into()),
+        Field::ScopeAttribute("no".into()),
+        Field::Body,
+        Field::EventName,
+    ];
+    for field in nothing {
+        let mut batch = batch();
+        let whole = batch.encode(|_| true);
+        assert_eq!(batch.apply(change(field.clone(), &[], column(0, [b""]))).unwrap().changed, 0, "{field}");
+        assert_eq!(batch.encode(|_| true), whole, "{field}");
+    }
+    let mut batch = batch();
+    assert_eq!(batch.apply(change(attribute_named("k"), &[1], column(0, [b""]))).unwrap().changed, 1);
+}
+
+#[test]
+fn a_constant_change_of_a_resource_leaves_one_entry() {
+    let mut batch = batch(vec![LogRecord::default(); 3]);
+    for (field, kinds) in [(Field::ResourceAttribute("cluster".into()), 1), (Field::Resource, 7), (Field::Scope, 7)] {
+        batch.apply(change(Field::ResourceAttribute("cluster".into()), &[], column(1, [b"eu"]))).unwrap();
+        batch.apply(change(Field::ScopeAttribute("a".into()), &[0, 1, 2], column(1, [b"b"]))).unwrap();
+        assert_eq!(batch.column(&field, 1000).unwrap().kinds, [kinds], "{field}");
+    }
+}
+
+#[test]
+fn a_small_request_can_not_become_a_huge_one() {
+    // Each row its own value of a resource attribute, so that each would get its own copy of a large resource.
+    let mut request = request(vec![LogRecord::default(); 1000]);
+    let large = attribute("large", &"x".repeat(1 << 20));
+    request.resource_logs[0].resource.as_mut().unwrap().attributes.push(large);
+    let mut batch = Batch::new(request.encode_to_vec().into()).unwrap();
+    let values: Vec<_> = (0..1000_u32).map(|row| row.to_string()).collect();
+    let mut names = Column { kinds: vec![1; 1000], ..Column::default() };
+    for value in &values {
+        names.data.extend_from_slice(value.as_bytes());
+        names.ends.push(names.data.len() as u32);
+    }
+    let name = Field::ResourceAttribute("service.name".into());
+    let before = batch.column(&name, 100).unwrap();
+    let refusal = batch.apply(change(name.clone(), &[], names)).unwrap_err();
+    assert!(refusal.0.contains("would split them into 2000 with 1000 MiB in all"), "{refusal}");
+    assert_eq!(batch.column(&name, 100).unwrap(), before);
+    // Two states of it are well within what is allowed.
+    batch.apply(change(name, &[0], column(1, [b"other"]))).unwrap();
+    assert_eq!(sent(&batch).resource_logs.len(), 2);
+
+    // A field takes memory for each row once it is changed anywhere.
+    let mut batch = self::batch(vec![LogRecord::default(); 10_000]);
+    let field = |i: usize| Change { field: attribute_named(&i.to_string()), rows: vec![0], values: column(1, [b""]) };
+    let many = Outcome { changes: (0..4096).map(field).collect(), ..Outcome::default() };
+    assert!(batch.apply(many).unwrap_err().0.contains("where a batch may grow by 64 MiB"));
+}
+
+#[test]
+fn a_request_has_a_million_records_at_the_most() {
+    let records = |count: usize| {
+        let mut bytes = Vec::new();
+        put_delimited(&mut bytes, 2, &[0x12, 0].repeat(count));
+        let mut request = Vec::new();
+        put_delimited(&mut request, 1, &bytes);
+        Batch::new(request.into())
+    };
+    assert_eq!(records(1 << 20).unwrap().len(), 1 << 20);
+    assert_eq!(records((1 << 20) + 1).unwrap_err().reason, "ExportLogsServiceRequest: more than 1048576 log_records");
 }

@@ -65,16 +65,21 @@ impl Oracle {
             for (i, &row) in (if rows.is_empty() { &all } else { rows }).iter().enumerate() {
                 let cell = cell(values, if values.kinds.len() == 1 { 0 } else { i });
                 let row = &mut self.rows[row as usize];
-                row.is_touched = true;
                 if *field == Field::LogRecord {
+                    row.is_touched = true;
                     row.record = LogRecord::decode(&cell.1[..]).unwrap();
                     row.changes.retain(|(field, _)| !is_of_record(field));
                     continue;
                 }
+                // A removal of what is not there is none.
+                if cell.0 == 0 && row.changed(field).is_none() && !has(&self.request, row, field) {
+                    continue;
+                }
                 row.changes.retain(|(changed, _)| changed != field);
+                row.is_touched = true;
                 row.changes.push((field.clone(), cell));
             }
-            if !self.order.contains(field) {
+            if !self.order.contains(field) && self.rows.iter().any(|row| row.changed(field).is_some()) {
                 self.order.push(field.clone());
             }
         }
@@ -207,6 +212,22 @@ impl Oracle {
     pub(super) fn touched(&self, select: impl Fn(Option<&str>) -> bool) -> Vec<bool> {
         self.rows.iter().filter(|row| select(row.route.as_deref())).map(|row| row.is_touched).collect()
     }
+}
+
+/// Whether a row was received with an attribute.
+fn has(request: &ExportLogsServiceRequest, row: &Row, field: &Field) -> bool {
+    let resource = &request.resource_logs[row.resource];
+    let (attributes, name) = match field {
+        Field::ResourceAttribute(name) => (resource.resource.as_ref().map(|resource| &resource.attributes), name),
+        Field::ScopeAttribute(name) => {
+            let scope = resource.scope_logs[row.scope].scope.as_ref();
+            (scope.map(|scope| &scope.attributes), name)
+        }
+        Field::Attribute(name) => (Some(&row.record.attributes), name),
+        // Of the others nothing depends on it.
+        _ => return true,
+    };
+    attributes.is_some_and(|attributes| attributes.iter().any(|pair| pair.key == *name))
 }
 
 fn is_of_resource(field: &Field) -> bool {
