@@ -52,8 +52,8 @@ enum Chunks<'a> {
     /// `number` that `holder` has, but for the first `skip` of its members.
     Split {
         holder: Holder<'a>,
-        number: u32,
-        skip: usize,
+        number: u8,
+        skip: u32,
     },
 }
 
@@ -293,11 +293,11 @@ impl<'a> Holder<'a> {
         }
         let mut value = Value::Empty;
         let mut run_start = 0;
-        for (index, (number, payload)) in self.members().enumerate() {
+        for (index, (number, payload)) in (0..).zip(self.members()) {
             let Some(next) = member(number, payload) else {
                 continue;
             };
-            let split = Chunks::Split { holder: self, number, skip: run_start };
+            let split = Chunks::Split { holder: self, number: number as u8, skip: run_start };
             value = match (value, next) {
                 (Value::Array(_), Value::Array(_)) => Value::Array(Array(split)),
                 (Value::KvList(_), Value::KvList(_)) => Value::KvList(KvList(split)),
