@@ -48,7 +48,7 @@ fn what_is_written_is_read_and_has_the_size_that_was_said() {
         let mut message = Vec::new();
         value.write_message(&mut message);
         assert_eq!(message.len(), value.message_size(), "{value:?}");
-        assert_eq!(Holder { message: &message, field: None }.value(), value);
+        assert_eq!(Holder::of(&message).value(), value);
         let mut data = Vec::new();
         value.write_data(&mut data);
         assert_eq!(Value::from_data(value.kind(), &data), value);
@@ -79,7 +79,7 @@ fn members_merge_as_protobuf_says() {
     ];
     for (parts, expected) in cases {
         let whole = parts.concat();
-        assert_eq!(Holder { message: &whole, field: None }.value(), expected.as_value(), "{whole:x?}");
+        assert_eq!(Holder::of(&whole).value(), expected.as_value(), "{whole:x?}");
         // The same in a message that is itself in pieces.
         let pieces = parts.iter().map(|part| [&[0x12, part.len() as u8], &part[..]].concat());
         let pieces = pieces.collect::<Vec<_>>().concat();
@@ -87,7 +87,7 @@ fn members_merge_as_protobuf_says() {
         assert_eq!(value, expected.as_value(), "{pieces:x?}");
         let mut copy = Vec::new();
         value.write_message(&mut copy);
-        assert_eq!(Holder { message: &copy, field: None }.value(), expected.as_value());
+        assert_eq!(Holder::of(&copy).value(), expected.as_value());
         assert_eq!(key_value(&[&[0x0a, 1, b'k'], &pieces[..]].concat()), ("k", expected.as_value()));
     }
 }
