@@ -84,10 +84,11 @@ impl Config {
     }
 }
 
-/// The settings of an exporter to the OTLP/gRPC server at `endpoint`.
+/// The settings of an exporter to the OTLP/gRPC server at `endpoint`, which has as long as the sender has: a busy
+/// machine may take longer than the default.
 #[must_use]
 pub fn otlp(endpoint: &str) -> String {
-    format!("{{ endpoint: {endpoint:?}, compression: none }}")
+    format!("{{ endpoint: {endpoint:?}, compression: none, timeout: 0s }}")
 }
 
 fn section(text: &mut String, name: &str, components: &[(String, String)]) {

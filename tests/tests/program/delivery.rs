@@ -2,6 +2,7 @@
 use prost::Message as _;
 use sluicegate_tests::{
     config::{Config, otlp as exporter},
+    metrics::Accounts,
     otlp, patiently,
     program::Sluicegate,
     sender::Sender,
@@ -93,6 +94,8 @@ async fn a_partial_success_is_passed_on() {
     let partial = answer.partial_success.expect("a partial success");
     assert_eq!((partial.rejected_log_records, partial.error_message.as_str()), (1, "one is too old"));
     assert_eq!(sink.logs(), [request], "and not sent again");
+    let accounts = sluicegate.page().await.expect("a page of metrics").accounts();
+    assert_eq!(accounts, Accounts { accepted: 1, refused: 1, dropped: 0, sent: 1 });
 }
 
 /// Of two destinations that both get every record, each failure reaches the sender; where both fail, the failure

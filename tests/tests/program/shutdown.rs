@@ -96,6 +96,7 @@ async fn what_outlasts_the_grace_period_is_cut_off() {
     sluicegate.process().signal("TERM").await.expect("it runs");
     let ended = sluicegate.process().end().await.expect("it ends");
     assert_eq!(ended.code, Some(1), "{}", ended.log);
-    waiting.await.expect("no panic").expect_err("it is cut off");
+    let status = waiting.await.expect("no panic").expect_err("it is cut off");
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
     assert!(sink.taken().is_empty(), "what was not acknowledged may be sent again");
 }
