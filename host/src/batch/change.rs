@@ -353,7 +353,7 @@ fn check_value(field: &Field, value_kind: u8, data: &[u8]) -> Result<(), String>
             check_any(value_kind, data, LOG_RECORD_DEPTH + 2)
         }
         Field::LogRecord if value_kind != kind::BYTES => due("a LogRecord's bytes (kind 7)"),
-        Field::LogRecord => Row::check(data).map_err(|malformed| malformed.to_string()),
+        Field::LogRecord => Row::check(data).map_err(|e| format!("malformed at its byte {}: {}", e.offset, e.reason)),
         Field::Scope | Field::Resource | Field::ScopeName | Field::ScopeVersion => {
             Err("this field can't be changed".into())
         }
@@ -373,9 +373,8 @@ fn check_any(value_kind: u8, data: &[u8], depth: u32) -> Result<(), String> {
         kind::BOOL if data != [0] && data != [1] => Err("a bool that is neither the byte 0 nor the byte 1".into()),
         kind::BOOL | kind::BYTES => Ok(()),
         kind::INT | kind::DOUBLE => fixed(8),
-        kind::ARRAY | kind::KEY_VALUE_LIST => {
-            check_nested(data, value_kind, depth).map_err(|malformed| malformed.to_string())
-        }
+        kind::ARRAY | kind::KEY_VALUE_LIST => check_nested(data, value_kind, depth)
+            .map_err(|e| format!("malformed at its byte {}: {}", e.offset, e.reason)),
         _ => Err(format!("kind {value_kind}, where 0 to 7 is due")),
     }
 }
