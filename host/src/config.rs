@@ -286,10 +286,9 @@ impl Source {
             return Err(error.help("is this the right file?"));
         }
         match std::str::from_utf8(text) {
-            Ok(text) => Ok(Self { path: path.to_owned(), text: text.to_owned() }),
+            Ok(text) => Ok(Self::new(path, text)),
             Err(error) => {
-                let text = String::from_utf8_lossy(text).into_owned();
-                let source = Arc::new(Self { path: path.to_owned(), text });
+                let source = Arc::new(Self::new(path, String::from_utf8_lossy(text)));
                 let start = error.valid_up_to();
                 let span = Span { start, end: start + char::REPLACEMENT_CHARACTER.len_utf8() };
                 let error = Diagnostic::error(&source, span, "this is not UTF-8");

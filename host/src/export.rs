@@ -16,6 +16,7 @@ use crate::{
 mod debug;
 mod file;
 mod otlp_grpc;
+mod turn;
 
 /// A configured destination. Clones share its connection or file.
 #[derive(Debug, Clone)]

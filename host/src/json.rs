@@ -34,7 +34,7 @@ const MAX_DEPTH: usize = 100;
 pub fn to_json(signal: Signal, body: &[u8]) -> Result<Vec<u8>, Error> {
     // Text is seldom smaller than the wire format, and mostly less than three times as large.
     let mut text = Vec::with_capacity(2 * body.len());
-    write::message(&mut text, Schema::get().request(signal), body, 0)?;
+    write::message(&mut text, Schema::get().request(signal), body)?;
     Ok(text)
 }
 

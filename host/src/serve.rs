@@ -1,7 +1,12 @@
 //! Binds every listener, serves until told to stop, and drains.
 use std::{io, net::SocketAddr, net::ToSocketAddrs, pin::pin, time::Duration};
 
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use futures::{Stream, StreamExt};
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{Sleep, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
@@ -55,6 +60,10 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// How long an accepted connection may be silent before its other end is asked, by TCP, whether it still is there.
 const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// How long nothing is accepted after that has failed. Descriptors are free again once connections end, and without
+/// a pause the attempts would take a whole core from them.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long an answer may take from here to its sender, once it is made.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -129,6 +138,7 @@ impl<H: Handler> Server<H> {
             let service = tracked.wrap(OtlpGrpc::new(receiver.handler, receiver.max_request));
             let incoming =
                 TcpIncoming::from(receiver.listener).with_nodelay(Some(true)).with_keepalive(Some(TCP_KEEP_ALIVE));
+            let incoming = patient(incoming, move |e| cannot_accept(&receiver.name, e));
             let serving = tonic::transport::Server::builder().serve_with_incoming_shutdown(
                 service,
                 incoming,
@@ -189,6 +199,36 @@ async fn bind(
             });
         })
         .ok()
+}
+
+/// What `incoming` accepts, with a `pause` after each failure that is the process's own, such as one for want of
+/// descriptors. tonic would try again at once and say nothing.
+fn patient<T, P: Future<Output = ()>>(
+    incoming: impl Stream<Item = io::Result<T>>,
+    pause: impl Fn(&io::Error) -> P,
+) -> impl Stream<Item = io::Result<T>> {
+    incoming.then(move |accepted| {
+        let failed = accepted.as_ref().err().filter(|e| !is_the_connections_own(e));
+        let pause = failed.map(&pause);
+        async move {
+            if let Some(pause) = pause {
+                pause.await;
+            }
+            accepted
+        }
+    })
+}
+
+/// Says so, and waits.
+fn cannot_accept(receiver: &str, error: &io::Error) -> Sleep {
+    tracing::warn!("{receiver} can't accept connections, and tries again in {ACCEPT_PAUSE:?}: {error}");
+    sleep(ACCEPT_PAUSE)
+}
+
+/// Whether only the connection that was about to be accepted is gone.
+fn is_the_connections_own(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 fn count(n: usize) -> String {

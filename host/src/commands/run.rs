@@ -1,5 +1,5 @@
 //! `sluicegate run`.
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, pin::pin, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
@@ -43,12 +43,16 @@ impl Run {
     }
 
     async fn serve(&self, config: &Config) -> Result<(), Failure> {
-        let shutdown = shutdown().context("can't listen for signals").map_err(Failure::Runtime)?;
+        let mut shutdown = pin!(shutdown().context("can't listen for signals").map_err(Failure::Runtime)?);
         let metrics = Metrics::new();
-        let pipelines = Pipelines::load(config, &metrics).await?;
-        let entrance = |receiver: &str| pipelines.entrance(config, receiver, "grpc", &metrics);
-        let server = Server::bind(config, metrics.clone(), entrance).await.map_err(at_runtime)?;
-        pipelines.open(config).map_err(at_runtime)?;
+        let (server, pipelines) = tokio::select! {
+            ready = prepare(config, &metrics) => ready?,
+            // Large filters take seconds to compile, and nobody has been promised anything yet.
+            () = &mut shutdown => {
+                tracing::info!("stopped before serving");
+                return Ok(());
+            }
+        };
         announce(config, &server, &pipelines).context("can't tell who listens where").map_err(Failure::Runtime)?;
         server.run(shutdown, self.grace_period).await.map_err(|e| {
             tracing::warn!("{e}");
@@ -57,6 +61,15 @@ impl Run {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Loads, binds and opens everything.
+async fn prepare(config: &Config, metrics: &Metrics) -> Result<(Server<Entrance>, Pipelines), Failure> {
+    let pipelines = Pipelines::load(config, metrics).await?;
+    let entrance = |receiver: &str| pipelines.entrance(config, receiver, "grpc", metrics);
+    let server = Server::bind(config, metrics.clone(), entrance).await.map_err(at_runtime)?;
+    pipelines.open(config).map_err(at_runtime)?;
+    Ok((server, pipelines))
 }
 
 /// A port in use or a read-only folder is not wrong in the configuration, though that is where it shows.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use annotate_snippets::{AnnotationKind, Group, Level as Title, Origin, Renderer, Snippet};
 
@@ -14,6 +14,8 @@ pub struct Source {
     pub path: PathBuf,
     /// What it holds. Broken UTF-8 is replaced, so that it can still be shown.
     pub text: String,
+    /// What is not shown. Known once the text is read.
+    secrets: OnceLock<Vec<Span>>,
 }
 
 /// A piece of a [`Source`]. The default stands for the whole file.
@@ -75,6 +77,29 @@ enum Note {
 const SHOWN: usize = 50;
 
 impl Source {
+    /// The file at `path`, which holds `text`.
+    pub(super) fn new(path: &Path, text: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), text: text.into(), secrets: OnceLock::new() }
+    }
+
+    /// Keeps these pieces out of what is shown, here and by whoever shares this source. Counts once.
+    pub(super) fn hide(&self, secrets: Vec<Span>) {
+        let _ = self.secrets.set(secrets);
+    }
+
+    /// The line of these bytes as it is shown: each byte of a secret's words is a `*`, so that everything keeps its place.
+    fn shown(&self, line: Range<usize>) -> String {
+        let mut shown = self.text.as_bytes()[line.clone()].to_vec();
+        for secret in self.secrets.get().into_iter().flatten() {
+            let start = secret.start.clamp(line.start, line.end);
+            let end = secret.end.clamp(start, line.end);
+            let secret = &mut shown[start - line.start..end - line.start];
+            // Spaces stay, as the indentation behind a block of lines counts as its end.
+            secret.iter_mut().filter(|byte| !byte.is_ascii_whitespace()).for_each(|byte| *byte = b'*');
+        }
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
     /// One-based line and column of a byte, the column counted in characters.
     #[must_use]
     pub fn position(&self, offset: usize) -> (usize, usize) {
@@ -89,9 +114,10 @@ impl Source {
         self.text.get(span.start..span.end).unwrap_or_default()
     }
 
-    /// The text of the line that holds the byte at `offset`.
-    pub(super) fn line_of(&self, offset: usize) -> &str {
-        &self.text[self.line(offset).1]
+    /// Where the line that holds the byte at `offset` starts, and its text.
+    pub(super) fn line_at(&self, offset: usize) -> (usize, &str) {
+        let (_, line) = self.line(offset);
+        (line.start, &self.text[line])
     }
 
     /// The one-based number and the bytes, without its end, of the line that holds the byte at `offset`.
@@ -137,7 +163,7 @@ impl Diagnostic {
     /// Something about the file itself.
     #[must_use]
     pub fn file(path: &Path, message: impl Into<String>) -> Self {
-        let source = Source { path: path.to_owned(), text: String::new() };
+        let source = Source::new(path, String::new());
         Self::new(&Arc::new(source), Level::Error, None, message.into())
     }
 
@@ -146,6 +172,11 @@ impl Diagnostic {
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
+    }
+
+    /// The same at `span`, without what stands beside the caret and below: that may quote the value.
+    pub(super) fn only_at(self, span: Span) -> Self {
+        Self { span: Some(span), label: None, notes: Vec::new(), ..self }
     }
 
     /// Asks beside the caret whether `near` was meant.
@@ -215,7 +246,7 @@ impl fmt::Display for Diagnostic {
                 let start = span.start.clamp(line.start, line.end) - line.start;
                 let end = span.end.clamp(line.start + start, line.end) - line.start;
                 let caret = AnnotationKind::Primary.span(start..end).label(self.label.as_deref());
-                let snippet = Snippet::source(&self.source.text[line]).line_start(number).path(path.as_ref());
+                let snippet = Snippet::source(self.source.shown(line)).line_start(number).path(path.as_ref());
                 group.element(snippet.annotation(caret))
             }
             None => group.element(Origin::path(path.as_ref())),

@@ -131,7 +131,7 @@ impl Reader {
         Ok(Spanned::new(uri?, node.span))
     }
 
-    /// Headers as gRPC metadata. Their values may be secrets, so no message shows one.
+    /// Headers as gRPC metadata. Their values may be secrets, so no message shows one, and carets go under their names.
     fn headers(&mut self, otlp: &Fields<'_>) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
         let Some(node) = otlp.get("headers") else {
@@ -166,9 +166,9 @@ impl Reader {
             let error = self.error(key.span, "binary headers are not supported yet");
             return Err(error.note("gRPC takes a name that ends in `-bin` for a binary one"));
         }
-        let mut text = HeaderValue::from_str(self.string(value)?).map_err(|_| {
-            self.error(value.span, "a header's value may have only visible ASCII characters and spaces")
-        })?;
+        let text = self.string(value).map_err(|error| error.only_at(key.span))?;
+        let mut text = HeaderValue::from_str(text)
+            .map_err(|_| self.error(key.span, "a header's value may have only visible ASCII characters and spaces"))?;
         text.set_sensitive(true);
         Ok((name, text))
     }

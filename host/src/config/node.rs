@@ -51,6 +51,15 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.typed() == Typed::Null)
     }
 
+    /// Tells where each scalar in this stands. Keys are none.
+    pub(super) fn scalars(&self, tell: &mut impl FnMut(Span)) {
+        match &self.value {
+            Value::Scalar(_) => tell(self.span),
+            Value::List(list) => list.iter().for_each(|node| node.scalars(tell)),
+            Value::Map(entries) => entries.iter().for_each(|entry| entry.value.scalars(tell)),
+        }
+    }
+
     /// With an article, for "found ...".
     pub(super) fn name(&self) -> &'static str {
         match &self.value {

@@ -23,31 +23,18 @@ const MAX_DEPTH: usize = 64;
 /// would otherwise fill any memory.
 const MAX_COPIED: usize = 1 << 20;
 
+/// The key whose values may be secrets, wherever it stands: also where it is refused.
+const SECRET: &str = "headers";
+
 /// Reads the one document in `source`, and says in `found` what is wrong with it. Nothing is returned where the text
 /// is empty or ends in a syntax error.
 pub(super) fn read(source: &Arc<Source>, env: Env<'_>, found: &mut Diagnostics) -> Option<Node> {
-    let mut builder = Builder { source, env, found, stack: Vec::new(), anchors: HashMap::new(), copied: 0, root: None };
-    let mut documents = 0;
-    for event in Parser::new_from_str(&source.text) {
-        let (event, at) = match event {
-            Ok(event) => event,
-            Err(error) => {
-                builder.syntax_error(*error.marker(), error.kind());
-                return None;
-            }
-        };
-        if matches!(event, Event::DocumentStart(..)) {
-            let span = builder.span(at.start, at.end);
-            documents += 1;
-            if documents > 1 {
-                let second = Diagnostic::error(source, span, "a second document in one file");
-                builder.found.push(second.help("a configuration is one document: remove the `---`"));
-                return None;
-            }
-        }
-        builder.event(event, at)?;
-    }
-    builder.root
+    let secrets = Vec::new();
+    let (stack, anchors) = (Vec::new(), HashMap::new());
+    let mut builder = Builder { source, env, found, stack, anchors, copied: 0, secrets, root: None };
+    let read = builder.read();
+    source.hide(builder.secrets);
+    read.and(builder.root)
 }
 
 /// Puts the parser's events together.
@@ -61,6 +48,8 @@ struct Builder<'a> {
     anchors: HashMap<usize, Node>,
     /// What aliases have added so far, up to [`MAX_COPIED`].
     copied: usize,
+    /// Where the values under [`SECRET`] stand.
+    secrets: Vec<Span>,
     root: Option<Node>,
 }
 
@@ -84,6 +73,8 @@ struct MapBuilder {
     keys: HashMap<String, Span>,
     /// The key whose value comes next.
     key: Option<Key>,
+    /// Whether the last key is [`SECRET`].
+    is_secret: bool,
     /// The values of `<<`.
     merged: Vec<Node>,
 }
@@ -98,6 +89,31 @@ enum Key {
 }
 
 impl Builder<'_> {
+    /// Takes all events in. Nothing is returned where the text can't be read to its end.
+    fn read(&mut self) -> Option<()> {
+        let (source, mut documents) = (self.source, 0);
+        for event in Parser::new_from_str(&source.text) {
+            let (event, at) = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    self.syntax_error(*error.marker(), error.kind());
+                    return None;
+                }
+            };
+            if matches!(event, Event::DocumentStart(..)) {
+                let span = self.span(at.start, at.end);
+                documents += 1;
+                if documents > 1 {
+                    let second = Diagnostic::error(source, span, "a second document in one file");
+                    self.found.push(second.help("a configuration is one document: remove the `---`"));
+                    return None;
+                }
+            }
+            self.event(event, at)?;
+        }
+        Some(())
+    }
+
     /// Takes one event in. Nothing is returned where reading on makes no sense.
     fn event(&mut self, event: Event<'_>, at: Position) -> Option<()> {
         let span = self.span(at.start, at.end);
@@ -106,7 +122,9 @@ impl Builder<'_> {
                 let style = self.style(style, tag.as_deref(), at);
                 let scalar = Scalar { text: text.into_owned(), style };
                 let scalar = if self.at_key() { scalar } else { self.expand(scalar, span) };
-                self.add(Node { span, value: Value::Scalar(scalar) }, anchor);
+                let node = Node { span, value: Value::Scalar(scalar) };
+                self.note_secrets(&node);
+                self.add(node, anchor);
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.tag(tag.as_deref(), at);
@@ -127,6 +145,7 @@ impl Builder<'_> {
             }
             Event::Alias(anchor) => {
                 let node = self.alias(anchor, span)?;
+                self.note_secrets(&node);
                 self.add(node, 0);
             }
             _ => {}
@@ -181,6 +200,7 @@ impl Builder<'_> {
             Some(Key::Merge) => map.merged.push(node),
             Some(Key::Refused) => {}
             None => {
+                map.is_secret = matches!(&node.value, Value::Scalar(key) if key.text == SECRET);
                 map.key = Some(key(self.source, node, &mut map.keys).unwrap_or_else(|error| {
                     self.found.push(error);
                     Key::Refused
@@ -214,6 +234,31 @@ impl Builder<'_> {
     /// Whether the next node is a key.
     fn at_key(&self) -> bool {
         matches!(self.stack.last(), Some(Open { value: Collection::Map(MapBuilder { key: None, .. }), .. }))
+    }
+
+    /// Whether what comes next belongs to a value of [`SECRET`].
+    fn in_secret(&self) -> bool {
+        let is_secret = |open: &Open| matches!(&open.value, Collection::Map(map) if map.is_secret && map.key.is_some());
+        self.stack.iter().any(is_secret)
+    }
+
+    /// Notes where the secrets of `node` stand, if it has any. Names are none.
+    fn note_secrets(&mut self, node: &Node) {
+        if self.in_secret() && !self.at_key() {
+            node.scalars(&mut |span| self.secrets.push(span));
+        }
+    }
+
+    /// Hides the rest of the line at `offset` where the text can't be read, if it may hold secrets.
+    fn hide_line(&mut self, offset: usize) {
+        let (start, line) = self.source.line_at(offset);
+        let named = line.find(SECRET);
+        if named.is_none() && !self.in_secret() {
+            return;
+        }
+        let named = named.unwrap_or(0);
+        let value = line[named..].find(':').map_or(named, |colon| named + colon + 1);
+        self.secrets.push(Span { start: start + value, end: start + line.len() });
     }
 
     /// Replaces the references to the environment in a value.
@@ -264,6 +309,7 @@ impl Builder<'_> {
 
     fn syntax_error(&mut self, marker: Marker, kind: &ErrorKind) {
         let span = self.span(marker, marker);
+        self.hide_line(span.start);
         let mut error = Diagnostic::error(self.source, span, format!("this is not YAML: {kind}"));
         if let Some(open) = self.stack.last().map(|open| open.start)
             && let bracket @ ("{" | "[") = self.source.slice(Span { end: open.start + 1, ..open })
@@ -275,7 +321,7 @@ impl Builder<'_> {
             ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => {
                 "indent with spaces: YAML forbids tabs there"
             }
-            _ if self.source.line_of(span.start).contains("${") => {
+            _ if self.source.line_at(span.start).1.contains("${") => {
                 "inside of `{...}` and `[...]` a reference needs quotes: \"${env:NAME}\""
             }
             ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation => {

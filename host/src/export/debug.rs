@@ -9,7 +9,10 @@ use prost::Message;
 use serde_json::Value;
 
 use self::lines::Summary;
-use super::Cause;
+use super::{
+    Cause,
+    turn::{Turn, blocking, until},
+};
 use crate::{
     config::Verbosity,
     json,
@@ -23,6 +26,8 @@ mod lines;
 pub(super) struct Debug {
     verbosity: Verbosity,
     output: Arc<Output>,
+    /// A terminal or a pipe may be slow, or stand still.
+    turn: Turn,
 }
 
 /// Takes the text of one request in one piece.
@@ -39,21 +44,19 @@ impl Debug {
     }
 
     fn with_output(verbosity: Verbosity, output: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        Self { verbosity, output: Arc::new(output) }
+        Self { verbosity, output: Arc::new(output), turn: Turn::new() }
     }
 
-    /// Writes about `request`. A destination that people look at takes everything that is OTLP.
+    /// Writes about `request`, at most until its deadline. A destination that people look at takes everything that
+    /// is OTLP.
     pub(super) async fn export(&self, request: Request) -> Result<Response, Cause> {
-        let this = self.clone();
-        // A terminal or a pipe may be slow.
-        let written = tokio::task::spawn_blocking(move || {
-            let text = describe(this.verbosity, &request)?;
-            Ok((this.output)(&text)?)
-        });
-        match written.await {
-            Ok(result) => result.map(|()| Response::default()),
-            Err(panic) => Err(Cause::Write(io::Error::other(panic))),
-        }
+        until(request.deadline, self.write(request)).await.map(|()| Response::default())
+    }
+
+    async fn write(&self, request: Request) -> Result<(), Cause> {
+        let (verbosity, output) = (self.verbosity, Arc::clone(&self.output));
+        let text = blocking(move || Ok(describe(verbosity, &request)?)).await?;
+        self.turn.run(move || output(&text)).await
     }
 }
 

@@ -2,11 +2,15 @@
 use std::{
     fs,
     io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::Cause;
+use super::{
+    Cause,
+    turn::{Turn, blocking, until},
+};
 use crate::{
     json,
     receive::{Request, Response},
@@ -16,14 +20,18 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct File {
     path: Arc<Path>,
-    /// Only one request writes at a time, so that lines never mix. `None` until the first use.
+    /// `None` until the first use.
     lines: Arc<Mutex<Option<Lines>>>,
+    /// Only one request writes at a time, so that lines never mix.
+    turn: Turn,
 }
 
 /// An open file, of which every line is whole.
 #[derive(Debug)]
 struct Lines {
     file: fs::File,
+    /// Whether it can be cut. A pipe, a terminal or another device can't.
+    is_regular: bool,
     /// Where the last whole line ends, if something was left behind it that could not be taken back.
     torn: Option<u64>,
 }
@@ -43,53 +51,66 @@ impl File {
         if path.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "this is a folder, not a file"));
         }
-        Ok(Self { path: PathBuf::from(path).into(), lines: Arc::default() })
+        Ok(Self { path: PathBuf::from(path).into(), lines: Arc::default(), turn: Turn::new() })
     }
 
     /// Opens the file, and creates it where there is none.
     pub(super) fn open(&self) -> io::Result<()> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.is_none() {
-            *lines = Some(Lines::open(&self.path)?);
+        // The system opens a named pipe no sooner than somebody reads it, which is for the first request to wait for.
+        if fs::metadata(&self.path).is_ok_and(|file| file.file_type().is_fifo()) {
+            return Ok(());
         }
-        Ok(())
+        with_lines(&self.path, &self.lines, |_| Ok(()))
     }
 
-    /// Appends `request`. When this returns, the operating system has the whole line.
+    /// Appends `request`, at most until its deadline. When this returns, the operating system has the whole line.
     pub(super) async fn export(&self, request: Request) -> Result<Response, Cause> {
-        let this = self.clone();
+        until(request.deadline, self.write(request)).await.map(|()| Response::default())
+    }
+
+    async fn write(&self, request: Request) -> Result<(), Cause> {
         // Neither the conversion nor a slow disk may hold up the requests that share this thread.
-        let written = tokio::task::spawn_blocking(move || {
+        let line = blocking(move || {
             let mut line = json::to_json(request.signal, &request.body)?;
             line.push(b'\n');
-            this.open()?;
-            let mut lines = this.lines.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(lines.as_mut().map_or(Ok(()), |lines| lines.append(&line))?)
-        });
-        match written.await {
-            Ok(result) => result.map(|()| Response::default()),
-            Err(panic) => Err(Cause::Write(io::Error::other(panic))),
-        }
+            Ok(line)
+        })
+        .await?;
+        let (path, lines) = (Arc::clone(&self.path), Arc::clone(&self.lines));
+        self.turn.run(move || with_lines(&path, &lines, |lines| lines.append(&line))).await
     }
+}
+
+/// Hands the open file to `use_lines`, and opens it first where nobody has.
+fn with_lines(
+    path: &Path,
+    lines: &Mutex<Option<Lines>>,
+    use_lines: impl FnOnce(&mut Lines) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = match &mut *lines {
+        Some(lines) => lines,
+        none => none.insert(Lines::open(path)?),
+    };
+    use_lines(lines)
 }
 
 impl Lines {
     fn open(path: &Path) -> io::Result<Self> {
-        let mut file = fs::OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        // A line that a crash cut off stays alone: the next one does not continue it.
-        if file.seek(SeekFrom::End(0))? > 0 {
-            let mut last = [0];
-            file.seek(SeekFrom::End(-1))?;
-            file.read_exact(&mut last)?;
-            if last != *b"\n" {
-                file.write_all(b"\n")?;
-            }
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(path)?;
+        let kind = file.metadata()?;
+        if kind.is_file() && ends_within_a_line(path)? {
+            // A line that a crash cut off stays alone: the next one does not continue it.
+            file.write_all(b"\n")?;
         }
-        Ok(Self { file, torn: None })
+        Ok(Self { file, is_regular: kind.is_file(), torn: None })
     }
 
-    /// Appends all of `line` or nothing.
+    /// Appends all of `line` or nothing; what a pipe or a device has taken can't be taken back.
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if !self.is_regular {
+            return self.file.write_all(line);
+        }
         if let Some(end) = self.torn {
             self.file.set_len(end)?;
             self.torn = None;
@@ -102,6 +123,21 @@ impl Lines {
             }
         })
     }
+}
+
+/// Whether the file at `path` has an end that is no line's. One that may only be written is taken as it is.
+fn ends_within_a_line(path: &Path) -> io::Result<bool> {
+    let mut file = match fs::File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
+        file => file?,
+    };
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 #[cfg(test)]

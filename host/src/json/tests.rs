@@ -198,7 +198,7 @@ fn what_protobuf_merges_is_merged() {
 fn the_last_of_several_kinds_of_value_counts() {
     let value = [0x0a, 1, b'x', 0x10, 1, 0x0a, 1, b'y'];
     let mut out = Vec::new();
-    write::message(&mut out, Schema::get().message(".opentelemetry.proto.common.v1.AnyValue"), &value, 0).unwrap();
+    write::message(&mut out, Schema::get().message(".opentelemetry.proto.common.v1.AnyValue"), &value).unwrap();
     assert_eq!(out, br#"{"stringValue":"y"}"#);
 }
 
@@ -208,8 +208,30 @@ fn what_is_replaced_must_be_right_too() {
     let not_utf8_then_bool = [0x0a, 1, 0xff, 0x10, 1];
     let halves_of_a_list = [0x2a, 1, 0x0a, 0x2a, 1, 0x00];
     for value in [&not_utf8_then_bool[..], &halves_of_a_list] {
-        write::message(&mut Vec::new(), any, value, 0).unwrap_err();
+        write::message(&mut Vec::new(), any, value).unwrap_err();
     }
+}
+
+/// Each level merges the one below it with an empty one: what looks at both levels twice doubles its work at each.
+#[test]
+fn messages_that_are_merged_at_every_level_come_to_an_end() {
+    let field = |key: u8, value: &[u8]| {
+        let mut bytes = vec![key];
+        encode_varint(value.len() as u64, &mut bytes);
+        bytes.extend(value);
+        bytes
+    };
+    let levels = MAX_DEPTH / 2;
+    let mut value = Vec::new();
+    for _ in 0..levels {
+        value = [field(0x2a, &field(0x0a, &value)), field(0x2a, b"")].concat();
+    }
+    let any = Schema::get().message(".opentelemetry.proto.common.v1.AnyValue");
+    let mut text = Vec::new();
+    write::message(&mut text, any, &value).unwrap();
+    let expected = format!("{}{{}}{}", r#"{"arrayValue":{"values":["#.repeat(levels), "]}}".repeat(levels));
+    assert_eq!(String::from_utf8(text).unwrap(), expected);
+    write::message(&mut Vec::new(), any, &field(0x2a, &field(0x0a, &value))).unwrap_err();
 }
 
 #[test]
@@ -225,7 +247,7 @@ fn bytes_nested_without_end_are_refused() {
         }
     }
     let any = Schema::get().message(".opentelemetry.proto.common.v1.AnyValue");
-    let error = write::message(&mut Vec::new(), any, &value, 0).unwrap_err();
+    let error = write::message(&mut Vec::new(), any, &value).unwrap_err();
     assert_eq!(error.reason, "messages are nested more than 100 deep");
 }
 

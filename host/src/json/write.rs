@@ -22,11 +22,46 @@ enum Value<'a> {
 }
 
 /// Appends the message `bytes` of type `of` to `text`.
-pub(super) fn message(text: &mut Vec<u8>, of: &Message, bytes: &[u8], depth: usize) -> Result<(), Error> {
+pub(super) fn message(text: &mut Vec<u8>, of: &Message, bytes: &[u8]) -> Result<(), Error> {
+    check(of, bytes, 0)?;
+    object(text, of, &[bytes])
+}
+
+/// Checks a message with all that is in it. Each occurrence of a field must be right by itself, whether or not another
+/// one replaces it or is merged with it, as other readers of protobuf have it. Each is looked at once, because messages
+/// that double at each level of nesting would otherwise take without end.
+fn check(of: &Message, mut bytes: &[u8], depth: usize) -> Result<(), Error> {
     if depth > MAX_DEPTH {
         return Err(Error::new(format!("messages are nested more than {MAX_DEPTH} deep")));
     }
-    let found = collect(of, bytes, depth)?;
+    let mut counts = vec![0; of.fields.len()];
+    let mut found = Vec::new();
+    while let Some((index, wire)) = next_field(of, &mut bytes)? {
+        let (field, count) = (&of.fields[index], &mut counts[index]);
+        values(field, wire, &mut bytes, &mut found).map_err(|e| e.within(&field.json_name, None))?;
+        for value in found.drain(..) {
+            let index = field.repeated.then_some(*count);
+            check_value(field, value, depth).map_err(|e| e.within(&field.json_name, index))?;
+            *count += 1;
+        }
+    }
+    Ok(())
+}
+
+fn check_value(field: &Field, value: Value<'_>, depth: usize) -> Result<(), Error> {
+    match &field.kind {
+        Kind::String => string(value).map(drop),
+        Kind::Message(name) => check(Schema::get().message(name), value.bytes(), depth + 1),
+        _ => Ok(()),
+    }
+}
+
+/// Appends the message of type `of` that `parts` are merged to. All of them are checked.
+///
+/// Protobuf merges the occurrences of a message, which is the same as to join their bytes. They stay apart here, as
+/// to join them at each level of nesting would copy what is innermost again and again.
+fn object(text: &mut Vec<u8>, of: &Message, parts: &[&[u8]]) -> Result<(), Error> {
+    let found = collect(of, parts)?;
     text.push(b'{');
     let mut separator: &[u8] = b"";
     for (field, values) in of.fields.iter().zip(&found) {
@@ -39,69 +74,61 @@ pub(super) fn message(text: &mut Vec<u8>, of: &Message, bytes: &[u8], depth: usi
         quoted(text, &field.json_name);
         text.push(b':');
         if field.repeated {
-            list(text, field, values, depth)?;
-            continue;
-        }
-        if values.len() > 1 {
-            check(field, values, depth)?;
-        }
-        let merged;
-        let value = if let (Kind::Message(_), [_, _, ..]) = (&field.kind, &**values) {
-            // Protobuf merges the occurrences of a message, which is the same as to join their bytes.
-            merged = values.iter().flat_map(|value| value.bytes()).copied().collect::<Vec<_>>();
-            Value::Bytes(&merged)
+            list(text, field, values)?;
+        } else if let Kind::Message(name) = &field.kind {
+            let parts: Vec<_> = values.iter().map(|value| value.bytes()).collect();
+            object(text, Schema::get().message(name), &parts)?;
         } else {
-            last
-        };
-        one(text, field, value, depth).map_err(|e| e.within(&field.json_name, None))?;
+            one(text, field, last)?;
+        }
     }
     text.push(b'}');
     Ok(())
 }
 
-fn list(text: &mut Vec<u8>, field: &Field, values: &[Value<'_>], depth: usize) -> Result<(), Error> {
+fn list(text: &mut Vec<u8>, field: &Field, values: &[Value<'_>]) -> Result<(), Error> {
     text.push(b'[');
     for (index, &value) in values.iter().enumerate() {
         if index > 0 {
             text.push(b',');
         }
-        one(text, field, value, depth).map_err(|e| e.within(&field.json_name, Some(index)))?;
+        one(text, field, value)?;
     }
     text.push(b']');
     Ok(())
 }
 
-/// What another occurrence replaces or is merged with must be right by itself, as other readers of protobuf have it.
-fn check(field: &Field, values: &[Value<'_>], depth: usize) -> Result<(), Error> {
-    let mut unused = Vec::new();
-    values
-        .iter()
-        .try_for_each(|&value| one(&mut unused, field, value, depth))
-        .map_err(|e| e.within(&field.json_name, None))
-}
-
 /// The values of each of the type's fields, in the order in which they came.
-fn collect<'a>(of: &Message, mut bytes: &'a [u8], depth: usize) -> Result<Vec<Vec<Value<'a>>>, Error> {
+fn collect<'a>(of: &Message, parts: &[&'a [u8]]) -> Result<Vec<Vec<Value<'a>>>, Error> {
     let mut found = vec![Vec::new(); of.fields.len()];
-    while !bytes.is_empty() {
-        let (number, wire) = decode_key(&mut bytes).map_err(broken)?;
-        let Some(index) = of.fields.iter().position(|field| field.number == number) else {
-            skip_field(wire, number, &mut bytes, DecodeContext::default()).map_err(broken)?;
-            continue;
-        };
-        let field = &of.fields[index];
-        if field.oneof.is_some() {
-            // Of the fields of a oneof the last to come counts.
-            for (other, values) in of.fields.iter().zip(&mut found) {
-                if other.oneof == field.oneof && other.number != number {
-                    check(other, values, depth)?;
-                    values.clear();
+    for &part in parts {
+        let mut bytes = part;
+        while let Some((index, wire)) = next_field(of, &mut bytes)? {
+            let field = &of.fields[index];
+            if field.oneof.is_some() {
+                // Of the fields of a oneof the last to come counts.
+                for (other, values) in of.fields.iter().zip(&mut found) {
+                    if other.oneof == field.oneof && other.number != field.number {
+                        values.clear();
+                    }
                 }
             }
+            values(field, wire, &mut bytes, &mut found[index])?;
         }
-        values(field, wire, &mut bytes, &mut found[index]).map_err(|e| e.within(&field.json_name, None))?;
     }
     Ok(found)
+}
+
+/// The next field that the type has, by its index, and how it stands on the wire.
+fn next_field(of: &Message, bytes: &mut &[u8]) -> Result<Option<(usize, WireType)>, Error> {
+    while !bytes.is_empty() {
+        let (number, wire) = decode_key(bytes).map_err(broken)?;
+        if let Some(index) = of.fields.iter().position(|field| field.number == number) {
+            return Ok(Some((index, wire)));
+        }
+        skip_field(wire, number, bytes, DecodeContext::default()).map_err(broken)?;
+    }
+    Ok(None)
 }
 
 /// Reads one occurrence of a field, which may hold several numbers.
@@ -146,7 +173,7 @@ fn length_delimited<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Error> {
 
 /// Appends one value. Conversions between integers keep the low bits, as protobuf does.
 #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "protobuf keeps the low bits")]
-fn one(text: &mut Vec<u8>, field: &Field, value: Value<'_>, depth: usize) -> Result<(), Error> {
+fn one(text: &mut Vec<u8>, field: &Field, value: Value<'_>) -> Result<(), Error> {
     let n = value.number();
     match &field.kind {
         Kind::Int32 | Kind::Sfixed32 | Kind::Enum(_) => push(text, n as i32),
@@ -158,19 +185,20 @@ fn one(text: &mut Vec<u8>, field: &Field, value: Value<'_>, depth: usize) -> Res
         Kind::Bool => push(text, n != 0),
         Kind::Float => float(text, f32::from_bits(n as u32).into()),
         Kind::Double => float(text, f64::from_bits(n)),
-        Kind::String => {
-            let value = std::str::from_utf8(value.bytes()).map_err(|_| Error::new("the string is not UTF-8"))?;
-            quoted(text, value);
-        }
+        Kind::String => quoted(text, string(value)?),
         Kind::Bytes => push(text, format_args!("\"{}\"", BASE64_STANDARD.encode(value.bytes()))),
         Kind::Id => {
             text.push(b'"');
             value.bytes().iter().for_each(|byte| push(text, format_args!("{byte:02x}")));
             text.push(b'"');
         }
-        Kind::Message(name) => message(text, Schema::get().message(name), value.bytes(), depth + 1)?,
+        Kind::Message(name) => object(text, Schema::get().message(name), &[value.bytes()])?,
     }
     Ok(())
+}
+
+fn string(value: Value<'_>) -> Result<&str, Error> {
+    std::str::from_utf8(value.bytes()).map_err(|_| Error::new("the string is not UTF-8"))
 }
 
 fn float(text: &mut Vec<u8>, value: f64) {
@@ -209,12 +237,12 @@ fn broken(error: prost::DecodeError) -> Error {
 }
 
 impl<'a> Value<'a> {
-    /// The number; 0 for bytes, which [`collect`] never puts in a number's place.
+    /// The number; 0 for bytes, which [`values`] never puts in a number's place.
     fn number(self) -> u64 {
         if let Self::Number(n) = self { n } else { 0 }
     }
 
-    /// The bytes; none for a number, which [`collect`] never puts in their place.
+    /// The bytes; none for a number, which [`values`] never puts in their place.
     fn bytes(self) -> &'a [u8] {
         if let Self::Bytes(bytes) = self { bytes } else { &[] }
     }

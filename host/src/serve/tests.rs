@@ -1,4 +1,4 @@
-use std::{path::Path, sync::Arc};
+use std::{cell::Cell, path::Path, sync::Arc};
 
 use tokio::{net::TcpStream, sync::Semaphore, task::JoinHandle};
 use tonic::Code;
@@ -140,4 +140,21 @@ async fn a_port_in_use_is_shown_in_the_configuration() {
     let problems = bound(&config(&address.to_string())).await.unwrap_err().to_string();
     let port = address.port().to_string();
     insta::assert_snapshot!(problems.replace(&port, "40317"));
+}
+
+#[tokio::test]
+async fn failures_to_accept_are_followed_by_a_pause_and_lost_connections_are_not() {
+    let check = async |error: io::Error, expected: usize| {
+        let (shown, pauses) = (error.to_string(), Cell::new(0));
+        let pause = |_: &io::Error| {
+            let pauses = &pauses;
+            async move { pauses.set(pauses.get() + 1) }
+        };
+        let accepted: Vec<_> = patient(futures::stream::iter([Err(error), Ok(())]), pause).collect().await;
+        assert!(matches!(&*accepted, [Err(_), Ok(())]), "{shown}");
+        assert_eq!(pauses.get(), expected, "{shown}");
+    };
+    const EMFILE: i32 = 24;
+    check(io::Error::from_raw_os_error(EMFILE), 1).await;
+    check(io::ErrorKind::ConnectionAborted.into(), 0).await;
 }

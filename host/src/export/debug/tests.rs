@@ -1,4 +1,9 @@
-use std::sync::Mutex;
+use std::{
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use super::*;
 
@@ -59,4 +64,21 @@ async fn what_is_no_otlp_is_refused_and_output_that_fails_is_not_hidden() {
     let request = Request { signal: Signal::Logs, body: (&b"\x0a\x05"[..]).into(), deadline: None };
     assert!(matches!(debug.export(request).await, Err(Cause::Malformed(_))));
     assert!(matches!(debug.export(example(Signal::Logs)).await, Err(Cause::Write(_))));
+}
+
+#[tokio::test]
+async fn output_that_stands_still_is_waited_for_until_the_deadline() {
+    let (go_on, stopped) = mpsc::channel::<()>();
+    let stopped = Mutex::new(stopped);
+    let debug = Debug::with_output(Verbosity::Basic, move |_| {
+        let _ = stopped.lock().unwrap().recv();
+        Ok(())
+    });
+    for _ in 0..2 {
+        let deadline = Some(Instant::now() + Duration::from_millis(10));
+        let answer = debug.export(Request { deadline, ..example(Signal::Logs) }).await;
+        assert!(matches!(answer, Err(Cause::Timeout(_))), "{answer:?}");
+    }
+    drop(go_on);
+    debug.export(example(Signal::Logs)).await.unwrap();
 }

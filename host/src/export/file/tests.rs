@@ -1,3 +1,5 @@
+use std::{process::Command, thread, time::Duration};
+
 use super::*;
 use crate::{
     receive::Signal,
@@ -5,6 +7,7 @@ use crate::{
 };
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message;
+use tokio::time::Instant;
 
 fn request(records: usize, text: &str) -> Request {
     Request { signal: Signal::Logs, body: logs_bytes(records, text), deadline: None }
@@ -84,7 +87,7 @@ fn a_line_that_can_not_be_written_leaves_nothing_behind() {
     let path = folder.path().join("kept.jsonl");
     fs::write(&path, "{}\n").unwrap();
     // What is open for reading only can't be cut either, as on a disk that has gone bad.
-    let mut lines = Lines { file: fs::File::open(&path).unwrap(), torn: None };
+    let mut lines = Lines { file: fs::File::open(&path).unwrap(), is_regular: true, torn: None };
     lines.append(b"{\"a\":1}\n").unwrap_err();
     assert_eq!(lines.torn, Some(3));
     // Once it can be, the half line goes before the next one comes.
@@ -93,7 +96,62 @@ fn a_line_that_can_not_be_written_leaves_nothing_behind() {
     lines.append(b"{\"b\":2}\n").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "{}\n{\"b\":2}\n");
 
-    let full = fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
-    let error = Lines { file: full, torn: None }.append(b"{}\n").unwrap_err();
+    let error = Lines::open(Path::new("/dev/full")).unwrap().append(b"{}\n").unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+}
+
+/// A named pipe in `folder`.
+fn pipe(folder: &Path) -> PathBuf {
+    let path = folder.join("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
+#[tokio::test]
+async fn a_pipe_takes_lines_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = pipe(folder.path());
+    let file = File::new(&path).unwrap();
+    file.open().unwrap();
+    let reader = {
+        let path = path.clone();
+        thread::spawn(move || fs::read(path).unwrap())
+    };
+    file.export(request(1, "INFO")).await.unwrap();
+    file.export(request(2, "WARN")).await.unwrap();
+    drop(file);
+    let text = reader.join().unwrap();
+    assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), 2);
+    assert!(text.ends_with(b"}\n"));
+}
+
+#[tokio::test]
+async fn a_pipe_that_nobody_reads_holds_up_one_thread_and_nobody_past_the_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = pipe(folder.path());
+    let file = File::new(&path).unwrap();
+    file.open().unwrap();
+    let stalled = {
+        let file = file.clone();
+        tokio::spawn(async move { file.export(request(1, "INFO")).await })
+    };
+    while !file.turn.is_taken() {
+        tokio::task::yield_now().await;
+    }
+    // More than the runtime has threads for what blocks.
+    let late = |_| {
+        let deadline = Some(Instant::now() + Duration::from_millis(10));
+        file.export(Request { deadline, ..request(1, "INFO") })
+    };
+    for answer in futures::future::join_all((0..600).map(late)).await {
+        assert!(matches!(answer, Err(Cause::Timeout(_))), "{answer:?}");
+    }
+    tokio::task::spawn_blocking(|| ()).await.unwrap();
+    assert!(!stalled.is_finished());
+
+    // Somebody reads after all.
+    let reader = thread::spawn(move || fs::read(path).unwrap());
+    stalled.await.unwrap().unwrap();
+    drop(file);
+    assert_eq!(reader.join().unwrap().iter().filter(|&&byte| byte == b'\n').count(), 1);
 }
