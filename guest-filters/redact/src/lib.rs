@@ -39,6 +39,7 @@ use sluicegate_filter::{Error, Filter, OwnedValue, Record, Settings, Verdict, ex
 use std::collections::BTreeSet;
 
 mod card;
+mod escape;
 mod json_text;
 mod keys;
 mod patterns;

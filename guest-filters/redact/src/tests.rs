@@ -170,6 +170,20 @@ fn values_of_every_kind_are_searched() {
 }
 
 #[test]
+fn bytes_are_searched_around_what_is_no_text() {
+    let settings = json!({ "patterns": ["email"], "mask_keys": { "names": ["password"] } }).to_string();
+    let cases: [(&[u8], &[u8]); 4] = [
+        (b"\xffjoe@example.com \xf0\x9f\x98", b"\xff**** \xf0\x9f\x98"),
+        (b"caf\xe9 joe@example.com, \xc3\xa9ann@example.com", b"caf\xe9 ****, ****"),
+        (b"{\"password\":\"a\xe9b\",\"c\":\"\xe9\"}", b"{\"password\":\"****\",\"c\":\"\xe9\"}"),
+        (b"\xff\xfe no \x80", b"\xff\xfe no \x80"),
+    ];
+    for (before, after) in cases {
+        assert_eq!(redact(&settings, record().body(before)).record, record().body(after));
+    }
+}
+
+#[test]
 fn values_in_pieces_are_searched() {
     let settings = json!({ "patterns": ["email"] }).to_string();
     let string = |text: &str| [&[0x0a, text.len() as u8], text.as_bytes()].concat();
@@ -234,6 +248,15 @@ fn keys_in_json_text() {
         (r#"{"password":"secr"#, r##"{"password":"\"*\"""##),
         (r#"POST {"password":"x"} 200"#, r#"POST {"password":"\"*\""} 200"#),
         (r#"{"password":"#, r##"{"password":"\"*\"""##),
+        // Removed in a row, at the beginning, in the middle and at the end.
+        (r#"{"a":1,"cookie":"x","cookie":"y"}"#, r#"{"a":1}"#),
+        (r#"{"a":1, "cookie":"x", "cookie":"y", "cookie":"z" }"#, r#"{"a":1 }"#),
+        (r#"{"cookie":1,"cookie":2,"a":1,"cookie":3,"cookie":4,"b":2}"#, r#"{"a":1,"b":2}"#),
+        (r#"{"a":1,"cookie":"x","card":2,"cookie":"y"}"#, r#"{"a":1,"card":"\"*\""}"#),
+        // A stray quote, and a line cut off at the front.
+        (r#"size 5" {"password":"x"}"#, r#"size 5" {"password":"\"*\""}"#),
+        (r#"lo","password":"x","b":"\""}"#, r#"lo","password":"\"*\"","b":"\""}"#),
+        (r#"rd":"x","password":"y"}"#, r#"rd":"x","password":"\"*\""}"#),
         // A value is no key.
         (r#"{"a":"password","b":"x"}"#, r#"{"a":"password","b":"x"}"#),
         (r#"the "password": was wrong"#, r#"the "password": "\"*\"" wrong"#),
@@ -241,6 +264,59 @@ fn keys_in_json_text() {
     for (before, after) in cases {
         assert_eq!(redact(&settings, record().body(before)).record, record().body(after));
     }
+}
+
+#[test]
+fn keys_in_json_text_in_json_text() {
+    let settings = json!({
+        "mask_keys": { "names": ["password", "pass\u{fc}ort"] },
+        "remove_keys": { "names": ["cookie"] },
+        "replace_with": { "mask": "\"*\"" },
+    })
+    .to_string();
+    // Where each string of JSON text has JSON text in it.
+    let wrap = |text: &str, times: usize| {
+        (0..times)
+            .fold(text.to_owned(), |text, _| json!({ "log": format!("{text}\n"), "stream": "stdout" }).to_string())
+    };
+    let before = r#"{"user":"joe", "password" : {"a":["b\"",1]},"n":1,"cookie":"c","cookie":"d"}"#;
+    let after = r#"{"user":"joe", "password" : "\"*\"","n":1}"#;
+    for times in 0..4 {
+        let (before, after) = (wrap(before, times), wrap(after, times));
+        assert_eq!(redact(&settings, record().body(&*before)).record, record().body(&*after));
+    }
+    let cases = [
+        // Escaped in other ways.
+        (r#"{"log":"{\u0022password\u0022:\u0022x\u0022}"}"#, r#"{"log":"{\u0022password\u0022:\"\\\"*\\\"\"}"}"#),
+        (r#"{"log":"{\n\"pass\u00fcort\":\n1\n}"}"#, r#"{"log":"{\n\"pass\u00fcort\":\n\"\\\"*\\\"\"\n}"}"#),
+        // Cut off within, at the front, and at both ends.
+        (r#"{"log":"{\"password\":\"x","a":1}"#, r#"{"log":"{\"password\":\"\\\"*\\\"\"","a":1}"#),
+        (r#"er\",\"password\":\"x\"}","a":1}"#, r#"er\",\"password\":\"\\\"*\\\"\"}","a":1}"#),
+        (r#"er\",\"password\":\"x"#, r#"er\",\"password\":\"\\\"*\\\"\""#),
+        // Nothing to see.
+        (r#"{"log":"the \"password\" was \u0022x\u0022"}"#, r#"{"log":"the \"password\" was \u0022x\u0022"}"#),
+        (r#"{"path":"C:\\password\\","a":"\"#, r#"{"path":"C:\\password\\","a":"\"#),
+    ];
+    for (before, after) in cases {
+        assert_eq!(redact(&settings, record().body(before)).record, record().body(after));
+    }
+}
+
+#[test]
+fn a_value_has_one_hash_wherever_it_stands() {
+    let settings = json!({
+        "mask_keys": { "names": ["k"] },
+        "replace_with": { "hash": { "key": "0123456789abcdef" } },
+    });
+    let mut filter = Harness::<Redact>::new(settings).expect("valid settings");
+    let mut hash = |record: LogRecord, around: (&str, &str)| {
+        let answer = filter.run(record).record;
+        let body = answer.get(&Field::Body).and_then(Value::as_str).expect("a string").to_owned();
+        body.strip_prefix(around.0).and_then(|body| body.strip_suffix(around.1)).expect("the same around").to_owned()
+    };
+    let outer = hash(record().body(r#"{"k":"a\"\n"}"#), (r#"{"k":""#, r#""}"#));
+    let inner = hash(record().body(r#"{"log":"{\"k\":\"a\\\"\\n\"}"}"#), (r#"{"log":"{\"k\":\""#, r#"\"}"}"#));
+    assert_eq!(outer, inner);
 }
 
 #[test]
