@@ -35,6 +35,12 @@ fn emails() {
             ("user@localhost, react@18.2.0, @decorator, a@b", "user@localhost, react@18.2.0, @decorator, a@b"),
             ("@@joe@example.com@@", "@@#@@"),
             ("{\"mail\":\"JOE@EXAMPLE.COM\"}", "{\"mail\":\"#\"}"),
+            // JSON's escapes stay whole, and what they stand for is part of a find.
+            (r#"{"m":"to:\njoe@example.com\n"}"#, r##"{"m":"to:\n#\n"}"##),
+            (r#"{"m":"\u003cjoe@example.com\u003e"}"#, r##"{"m":"\u003c#\u003e"}"##),
+            (r#"{"m":"jos\u00e9\u002Bx@example.com"}"#, r##"{"m":"#"}"##),
+            (r#"{"m":"{\"m\":\"\\u003cjos\\u00e9@example.com\"}"}"#, r##"{"m":"{\"m\":\"\\u003c#\"}"}"##),
+            (r"CORP\joe@example.com", r"CORP\#"),
         ],
     );
 }
@@ -54,6 +60,11 @@ fn payment_cards() {
             ("4111111111111111 5500000000000004", "# #"),
             ("x4111111111111111y", "x#y"),
             ("nr.4111111111111111", "nr.#"),
+            // Encoded in forms and addresses.
+            ("card=4111+1111+1111+1111&n=1", "card=#&n=1"),
+            ("?c=4111%201111%201111%201111%20&d=%204111111111111111%2c1", "?c=#%20&d=%20#%2c1"),
+            ("%20%2020%284111111111111111%29", "%20%2020%28#%29"),
+            ("100%4111111111111111", "100%#"),
             // Not beside digits of other scripts, which are no digits of cards.
             ("٤4111111111111111٤", "٤#٤"),
             ("４１１１１１１１１１１１１１１１", "４１１１１１１１１１１１１１１１"),
@@ -105,6 +116,7 @@ fn tokens() {
         &[
             ("key AKIAIOSFODNN7EXAMPLE.", "key #."),
             ("ASIAIOSFODNN7EXAMPLE", "#"),
+            (r"\nAKIAIOSFODNN7EXAMPLE\n", r"\n#\n"),
             ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws_secret_access_key = #"),
             ("\"SecretAccessKey\":\"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"}", "\"SecretAccessKey\":\"#\"}"),
             (
@@ -123,6 +135,9 @@ fn patterns_of_ones_own() {
     check_pattern(r#"{ "regex": "abc" }, { "regex": "bcd" }"#, &[("xabcdx abc bcd", "x#x # #")]);
     // One that finds more does not hide what another one finds beside it.
     check_pattern(r#""email", "ipv4", { "regex": "user \\S+" }"#, &[("user joe@example.com@10.0.0.1 joe", "# joe")]);
+    // One that tears escapes apart.
+    check_pattern(r#"{ "regex": "secret[^\"]+" }"#, &[(r#"{"a":"secret \"b\" c"}"#, r##"{"a":"#b\" c"}"##)]);
+    check_pattern(r#"{ "regex": "n" }"#, &[(r"a\nb n", r"a\nb #")]);
     // Matches of nothing are none.
     check_pattern(r#"{ "regex": "\\b" }"#, &[("a x b", "a x b")]);
 }
