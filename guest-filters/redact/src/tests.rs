@@ -159,6 +159,7 @@ fn values_of_every_kind_are_searched() {
     };
     let cases = [
         (record().body(card), record().body("****")),
+        (record().event_name(card), record().event_name("****")),
         (record().body(4_111_111_111_111_111_i64), record().body("****")),
         (record().body(4_111_111_111_111_111.0), record().body("****")),
         (record().body(card.as_bytes()), record().body(&b"****"[..])),
@@ -179,6 +180,9 @@ fn values_of_every_kind_are_searched() {
         .attribute("n", 41_111)
         .attribute("b", &[0xff, b'4'][..])
         .attribute("empty", Value::Empty)
+        .attribute(card, "key")
+        .scope_name(card)
+        .scope_attribute("k", card)
         .resource_attribute("k", card);
     let answer = redact(&settings, untouched.clone());
     assert_eq!((answer.record, answer.changed), (untouched, false));
@@ -335,19 +339,30 @@ fn a_value_has_one_hash_wherever_it_stands() {
 }
 
 #[test]
-fn resources_only_when_asked() {
-    let settings = json!({ "patterns": ["email"], "remove_keys": { "names": ["k"] }, "resource_attributes": true });
-    let mut filter = Harness::<Redact>::new(settings).expect("valid settings");
-    let with = |mail: &str| record().resource_attribute("owner", mail);
-    let answers = filter.run_batch([
-        with("joe@example.com").resource_attribute("k", 1),
-        with("joe@example.com").resource_attribute("k", 1),
-        with("nobody"),
-        with("ann@example.com"),
-    ]);
-    let records: Vec<_> = answers.iter().map(|answer| answer.record.clone()).collect();
-    assert_eq!(records, [with("****"), with("****"), with("nobody"), with("****")]);
-    assert!(!answers[2].changed);
+fn resources_and_scopes_only_when_asked() {
+    type With = fn(LogRecord, &str, &str) -> LogRecord;
+    let places: [(&str, With); 2] = [
+        ("resource_attributes", |record, key, value| record.resource_attribute(key, value)),
+        ("scope_attributes", |record, key, value| record.scope_attribute(key, value)),
+    ];
+    for (setting, with) in places {
+        let mut settings = json!({ "patterns": ["email"], "remove_keys": { "names": ["k"] } });
+        let owner = |mail: &str| with(record(), "owner", mail);
+        let untouched = redact(&settings.to_string(), owner("joe@example.com"));
+        assert!(!untouched.changed, "{setting}");
+        settings[setting] = true.into();
+        let mut filter = Harness::<Redact>::new(settings).expect("valid settings");
+        let answers = filter.run_batch([
+            with(owner("joe@example.com"), "k", "v"),
+            with(owner("joe@example.com"), "k", "v"),
+            owner("nobody"),
+            record(),
+            owner("ann@example.com"),
+        ]);
+        let records: Vec<_> = answers.iter().map(|answer| answer.record.clone()).collect();
+        assert_eq!(records, [owner("****"), owner("****"), owner("nobody"), record(), owner("****")], "{setting}");
+        assert!(!answers[2].changed && !answers[3].changed, "{setting}");
+    }
 }
 
 #[test]
