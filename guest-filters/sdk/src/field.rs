@@ -71,11 +71,6 @@ impl Field {
             (Self::ScopeName | Self::ScopeVersion, _) => {
                 return Err(format!("{self} can't be changed").into());
             }
-            (Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name), _)
-                if name.is_empty() =>
-            {
-                return Err("an attribute's key may not be empty".into());
-            }
             (Self::Body, _) if value.nested() > MOST_NESTED_IN_BODY => "a value that is nested less deep",
             (Self::Attribute(_) | Self::ResourceAttribute(_) | Self::ScopeAttribute(_), _)
                 if value.nested() >= MOST_NESTED_IN_BODY =>
