@@ -18,6 +18,13 @@ pub(crate) enum Payload<'a> {
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
+    /// Whether a message's fields can be read to its end. What they hold is not looked at.
+    pub(crate) fn are_whole(message: &[u8]) -> bool {
+        let mut fields = Fields(message);
+        fields.by_ref().for_each(drop);
+        fields.0.is_empty()
+    }
+
     /// The payloads of the length-delimited fields with this number.
     pub(crate) fn messages(self, number: u32) -> impl Iterator<Item = &'a [u8]> + Clone {
         self.filter_map(move |field| match field {

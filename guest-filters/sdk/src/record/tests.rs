@@ -269,6 +269,32 @@ fn values_nested_too_deep_are_refused() {
 }
 
 #[test]
+fn tests_fail_where_sluicegate_would_refuse() {
+    type Change = fn(&mut Record<'_>);
+    let deep: Change = |record| {
+        let nested = (0..30).fold(ArrayBuf::default(), |inner, _| {
+            let mut outer = ArrayBuf::default();
+            outer.push(&inner);
+            outer
+        });
+        record.set_attribute("k", &nested);
+    };
+    let cases: [(Change, &str); 3] = [
+        (deep, "the filter failed: attribute k takes a value that is nested less deep"),
+        (|record| record.replace(&[0x2a, 9, 1]), "the filter failed: log_record takes a LogRecord as OTLP protobuf"),
+        (
+            |record| (0..5_000).for_each(|number| record.set_resource_attribute(&number.to_string(), 1)),
+            "the filter failed: 5000 changes are too many",
+        ),
+    ];
+    for (change, expected) in cases {
+        let panic = std::panic::catch_unwind(|| run([full()], change)).expect_err("refused");
+        let message = panic.downcast_ref::<String>().expect("a message");
+        assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+#[test]
 fn no_sender_makes_changes_too_many() {
     let records: Vec<_> =
         (0..4 * MOST_FIELDS).map(|row| full().attribute(&format!("k{row}"), "x").attribute("", 1)).collect();
