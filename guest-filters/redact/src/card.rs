@@ -6,8 +6,8 @@ pub(crate) const DIGITS: RangeInclusive<usize> = 13..=19;
 
 /// Adds where card numbers are, in no order, and possibly overlapping.
 ///
-/// Digits come in groups, with one space or dash between them. A number is made of whole groups, of any in a row:
-/// other numbers may stand right beside it.
+/// Digits come in groups, with one space or dash between them, or a space as forms and addresses encode it. A number
+/// is made of whole groups, of any in a row: other numbers may stand right beside it.
 pub(crate) fn find(text: &str, found: &mut Vec<Range<usize>>) {
     let mut groups = Vec::new();
     let mut rest = 0;
@@ -22,15 +22,23 @@ pub(crate) fn find(text: &str, found: &mut Vec<Range<usize>>) {
     find_in(text, &groups, found);
 }
 
-/// The next digits in a row, at or behind `from`.
+/// The next digits in a row, at or behind `from`. Those of a percent-encoded character don't count.
 fn next_group(text: &[u8], from: usize) -> Option<Range<usize>> {
-    let start = from + text[from..].iter().position(u8::is_ascii_digit)?;
+    let mut start = from;
+    loop {
+        start += text[start..].iter().position(u8::is_ascii_digit)?;
+        // What is encoded as 20 to 29 stands between words; other numbers are as likely to follow a percentage.
+        match text.split_at(start) {
+            ([.., b'%'], [b'2', b'0'..=b'9', ..]) => start += 2,
+            _ => break,
+        }
+    }
     let length = text[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     Some(start..start + length)
 }
 
 fn are_joined(text: &str, left: &Range<usize>, right: &Range<usize>) -> bool {
-    matches!(text.as_bytes()[left.end..right.start], [b' ' | b'-'])
+    matches!(&text.as_bytes()[left.end..right.start], [b' ' | b'-' | b'+'] | b"%20")
 }
 
 fn find_in(text: &str, groups: &[Range<usize>], found: &mut Vec<Range<usize>>) {

@@ -7,6 +7,7 @@
 //! | `remove_keys` | the same: keys that are removed with their values | none |
 //! | `replace_with` | `{ mask: TEXT }` or `{ hash: { key: SECRET } }` | `{ mask: "****" }` |
 //! | `resource_attributes` | whether to look at the resource's attributes too | `false` |
+//! | `scope_attributes` | whether to look at the instrumentation scope's attributes too | `false` |
 //!
 //! ```yaml
 //! settings:
@@ -16,17 +17,24 @@
 //!   replace_with: { hash: { key: "${env:REDACTION_KEY}" } }
 //! ```
 //!
-//! **Where it looks.** In the body and in every attribute's value, at any depth of arrays and maps: in strings, in
-//! bytes that are text, and in whole numbers. Keys are those of attributes, of maps, and of JSON that stands in a
-//! string, whole or cut off. What is found is replaced and all else stays as it is, byte for byte. With attributes
-//! of one key several times, a find in any of them leaves the first, redacted.
+//! **Where it looks.** In the body, in every attribute's value and in the event name, at any depth of arrays and maps:
+//! in strings, in bytes as far as they are text, and in whole numbers. Keys are those of attributes, of maps, and of
+//! JSON that stands in a string, whole or cut off, also of JSON within JSON's strings, up to eight times. What is found
+//! is replaced and all else stays as it is, byte for byte. With attributes of one key several times, a find in any of
+//! them leaves the first, redacted.
+//!
+//! **Where it doesn't look.** In the keys themselves, of attributes and maps; in the severity's text, the ids and the
+//! times; in a scope's name and version, and in schema URLs; in fields that OTLP does not know. Text that is compressed
+//! or encoded, in Base64 say, is not undone; of percent-encoding only what the patterns below say.
 //!
 //! **What patterns find.** If a regular expression has a group, only the group is replaced. Patterns are searched
-//! for one by one, so that none hides behind another's find; where finds overlap, all of it is replaced.
+//! for one by one, so that none hides behind another's find; where finds overlap, all of it is replaced. Text with
+//! backslashes is searched twice, also as what it says as a JSON string; an escape is replaced whole or not at all, so
+//! JSON stays JSON.
 //!
 //! - `email`: also percent-encoded, and with letters of any script.
-//! - `payment_card`: 13 to 19 digits, in groups or not, of an issuer's range and with a right check digit. Digits
-//!   right before or behind make another number of it.
+//! - `payment_card`: 13 to 19 digits, of an issuer's range and with a right check digit, in one or in groups with a
+//!   space, a dash, `+` or `%20` between them. Digits right before or behind make another number of it.
 //! - `ipv4`: four numbers up to 255; a version such as 1.2.3.4 looks the same.
 //! - `bearer_token`: what stands behind the word `bearer`, if it has a digit or is long.
 //! - `aws_key`: access key ids by their prefixes, secret keys by the name in front of them.
@@ -39,6 +47,7 @@ use sluicegate_filter::{Error, Filter, OwnedValue, Record, Settings, Verdict, ex
 use std::collections::BTreeSet;
 
 mod card;
+mod escape;
 mod json_text;
 mod keys;
 mod patterns;
@@ -55,9 +64,18 @@ struct Redact {
     patterns: Patterns,
     keys: Keys,
     replacement: Replacement,
-    resource_attributes: bool,
-    /// The last resource and what becomes of its attributes: most records have the same one as the record before.
-    resource: Option<(Vec<u8>, Changes)>,
+    /// What became of the last resource, if resources are looked at.
+    resource: Option<Remembered>,
+    /// What became of the last instrumentation scope, if scopes are looked at.
+    scope: Option<Remembered>,
+}
+
+/// A resource or scope on the wire and what becomes of its attributes: most records have the same one as the record
+/// before. An empty one has no attributes, so that is what to begin with.
+#[derive(Default)]
+struct Remembered {
+    wire: Vec<u8>,
+    changes: Changes,
 }
 
 /// New values of attributes by key; none removes the attribute.
@@ -72,15 +90,17 @@ impl Filter for Redact {
         if let Some(body) = record.body().and_then(|body| self.value(body)) {
             record.set_body(&body);
         }
+        if let Some(name) = record.event_name().and_then(|name| self.text(name)) {
+            record.set_event_name(&name);
+        }
         for (key, value) in self.attributes(|| record.attributes()) {
             match value {
                 Some(value) => record.set_attribute(&key, &value),
                 None => record.remove_attribute(&key),
             }
         }
-        if self.resource_attributes {
-            self.filter_resource(record);
-        }
+        self.filter_resource(record);
+        self.filter_scope(record);
         Verdict::Keep
     }
 }
@@ -89,17 +109,33 @@ export!(Redact);
 
 impl Redact {
     fn filter_resource(&mut self, record: &mut Record<'_>) {
-        let resource = record.received_resource();
-        if self.resource.as_ref().is_none_or(|(last, _)| last != resource) {
-            let changes = self.attributes(|| record.resource_attributes());
-            self.resource = Some((resource.to_owned(), changes));
+        let Some(mut last) = self.resource.take() else { return };
+        let wire = record.received_resource();
+        if last.wire != wire {
+            last = Remembered { wire: wire.to_owned(), changes: self.attributes(|| record.resource_attributes()) };
         }
-        for (key, value) in self.resource.iter().flat_map(|(_, changes)| changes) {
+        for (key, value) in &last.changes {
             match value {
                 Some(value) => record.set_resource_attribute(key, value),
                 None => record.remove_resource_attribute(key),
             }
         }
+        self.resource = Some(last);
+    }
+
+    fn filter_scope(&mut self, record: &mut Record<'_>) {
+        let Some(mut last) = self.scope.take() else { return };
+        let wire = record.received_scope();
+        if last.wire != wire {
+            last = Remembered { wire: wire.to_owned(), changes: self.attributes(|| record.scope_attributes()) };
+        }
+        for (key, value) in &last.changes {
+            match value {
+                Some(value) => record.set_scope_attribute(key, value),
+                None => record.remove_scope_attribute(key),
+            }
+        }
+        self.scope = Some(last);
     }
 
     /// What becomes of attributes. All but always it is nothing, so a first pass only looks for keys to change.

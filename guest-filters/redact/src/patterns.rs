@@ -1,5 +1,6 @@
 //! What to find in texts.
 use crate::card;
+use crate::escape::{self, MOST_LEVELS, Unescaped};
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 use sluicegate_filter::Error;
@@ -96,6 +97,25 @@ impl Patterns {
 
     /// Adds where something is, in no order, and possibly overlapping.
     pub(crate) fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
+        self.find_within(text, MOST_LEVELS, found);
+    }
+
+    /// Text with backslashes may be JSON, so it is searched as what it is and as what it says.
+    fn find_within(&self, text: &str, levels: usize, found: &mut Vec<Range<usize>>) {
+        if !text.contains('\\') {
+            return self.search(text, found);
+        }
+        let mut ranges = Vec::new();
+        self.search(text, &mut ranges);
+        found.extend(ranges.drain(..).filter_map(|range| escape::spare(text, range)));
+        let unescaped = Unescaped::new(text);
+        if levels > 0 && unescaped.text.len() < text.len() {
+            self.find_within(&unescaped.text, levels - 1, &mut ranges);
+            found.extend(ranges.iter().map(|range| unescaped.origin(range)));
+        }
+    }
+
+    fn search(&self, text: &str, found: &mut Vec<Range<usize>>) {
         let characters = Characters::of(text);
         if self.finders.iter().any(|finder| finder.gate.lets_in(characters)) && self.any.is_match(text) {
             for at in self.any.matches(text) {
@@ -176,7 +196,7 @@ impl WrittenPattern {
             Self::Email => {
                 vec![(&["@%", "."], r"[\w.%+-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+", Check::None)]
             }
-            Self::PaymentCard => vec![(&[DIGITS], r"[0-9](?:[ -]?[0-9]){12}", Check::Card)],
+            Self::PaymentCard => vec![(&[DIGITS], r"[0-9](?:(?:[ +-]|%20)?[0-9]){12}", Check::Card)],
             Self::Ipv4 => vec![(
                 &[DIGITS, "."],
                 r"(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})",

@@ -1,8 +1,8 @@
 //! From the settings as they are written to a filter.
-use crate::Redact;
 use crate::keys::{Keys, WrittenKeys};
 use crate::patterns::{Patterns, WrittenPattern};
 use crate::replacement::{Replacement, WrittenReplacement};
+use crate::{Redact, Remembered};
 use serde::Deserialize;
 use sluicegate_filter::{Error, Settings};
 
@@ -19,6 +19,8 @@ struct Written {
     replace_with: WrittenReplacement,
     #[serde(default)]
     resource_attributes: bool,
+    #[serde(default)]
+    scope_attributes: bool,
 }
 
 pub(crate) fn read(settings: &Settings) -> Result<Redact, Error> {
@@ -27,8 +29,8 @@ pub(crate) fn read(settings: &Settings) -> Result<Redact, Error> {
         patterns: Patterns::new(&written.patterns)?,
         keys: Keys::new(written.mask_keys, written.remove_keys)?,
         replacement: Replacement::new(written.replace_with)?,
-        resource_attributes: written.resource_attributes,
-        resource: None,
+        resource: written.resource_attributes.then(Remembered::default),
+        scope: written.scope_attributes.then(Remembered::default),
     };
     if redact.patterns.is_empty() && redact.keys.is_empty() {
         return Err("there is nothing to redact: give `patterns`, `mask_keys` or `remove_keys`".into());

@@ -35,6 +35,12 @@ fn emails() {
             ("user@localhost, react@18.2.0, @decorator, a@b", "user@localhost, react@18.2.0, @decorator, a@b"),
             ("@@joe@example.com@@", "@@#@@"),
             ("{\"mail\":\"JOE@EXAMPLE.COM\"}", "{\"mail\":\"#\"}"),
+            // JSON's escapes stay whole, and what they stand for is part of a find.
+            (r#"{"m":"to:\njoe@example.com\n"}"#, r##"{"m":"to:\n#\n"}"##),
+            (r#"{"m":"\u003cjoe@example.com\u003e"}"#, r##"{"m":"\u003c#\u003e"}"##),
+            (r#"{"m":"jos\u00e9\u002Bx@example.com"}"#, r##"{"m":"#"}"##),
+            (r#"{"m":"{\"m\":\"\\u003cjos\\u00e9@example.com\"}"}"#, r##"{"m":"{\"m\":\"\\u003c#\"}"}"##),
+            (r"CORP\joe@example.com", r"CORP\#"),
         ],
     );
 }
@@ -54,6 +60,11 @@ fn payment_cards() {
             ("4111111111111111 5500000000000004", "# #"),
             ("x4111111111111111y", "x#y"),
             ("nr.4111111111111111", "nr.#"),
+            // Encoded in forms and addresses.
+            ("card=4111+1111+1111+1111&n=1", "card=#&n=1"),
+            ("?c=4111%201111%201111%201111%20&d=%204111111111111111%2c1", "?c=#%20&d=%20#%2c1"),
+            ("%20%2020%284111111111111111%29", "%20%2020%28#%29"),
+            ("100%4111111111111111", "100%#"),
             // Not beside digits of other scripts, which are no digits of cards.
             ("٤4111111111111111٤", "٤#٤"),
             ("４１１１１１１１１１１１１１１１", "４１１１１１１１１１１１１１１１"),
@@ -105,6 +116,7 @@ fn tokens() {
         &[
             ("key AKIAIOSFODNN7EXAMPLE.", "key #."),
             ("ASIAIOSFODNN7EXAMPLE", "#"),
+            (r"\nAKIAIOSFODNN7EXAMPLE\n", r"\n#\n"),
             ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws_secret_access_key = #"),
             ("\"SecretAccessKey\":\"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"}", "\"SecretAccessKey\":\"#\"}"),
             (
@@ -123,6 +135,9 @@ fn patterns_of_ones_own() {
     check_pattern(r#"{ "regex": "abc" }, { "regex": "bcd" }"#, &[("xabcdx abc bcd", "x#x # #")]);
     // One that finds more does not hide what another one finds beside it.
     check_pattern(r#""email", "ipv4", { "regex": "user \\S+" }"#, &[("user joe@example.com@10.0.0.1 joe", "# joe")]);
+    // One that tears escapes apart.
+    check_pattern(r#"{ "regex": "secret[^\"]+" }"#, &[(r#"{"a":"secret \"b\" c"}"#, r##"{"a":"#b\" c"}"##)]);
+    check_pattern(r#"{ "regex": "n" }"#, &[(r"a\nb n", r"a\nb #")]);
     // Matches of nothing are none.
     check_pattern(r#"{ "regex": "\\b" }"#, &[("a x b", "a x b")]);
 }
@@ -144,6 +159,7 @@ fn values_of_every_kind_are_searched() {
     };
     let cases = [
         (record().body(card), record().body("****")),
+        (record().event_name(card), record().event_name("****")),
         (record().body(4_111_111_111_111_111_i64), record().body("****")),
         (record().body(4_111_111_111_111_111.0), record().body("****")),
         (record().body(card.as_bytes()), record().body(&b"****"[..])),
@@ -164,9 +180,26 @@ fn values_of_every_kind_are_searched() {
         .attribute("n", 41_111)
         .attribute("b", &[0xff, b'4'][..])
         .attribute("empty", Value::Empty)
+        .attribute(card, "key")
+        .scope_name(card)
+        .scope_attribute("k", card)
         .resource_attribute("k", card);
     let answer = redact(&settings, untouched.clone());
     assert_eq!((answer.record, answer.changed), (untouched, false));
+}
+
+#[test]
+fn bytes_are_searched_around_what_is_no_text() {
+    let settings = json!({ "patterns": ["email"], "mask_keys": { "names": ["password"] } }).to_string();
+    let cases: [(&[u8], &[u8]); 4] = [
+        (b"\xffjoe@example.com \xf0\x9f\x98", b"\xff**** \xf0\x9f\x98"),
+        (b"caf\xe9 joe@example.com, \xc3\xa9ann@example.com", b"caf\xe9 ****, ****"),
+        (b"{\"password\":\"a\xe9b\",\"c\":\"\xe9\"}", b"{\"password\":\"****\",\"c\":\"\xe9\"}"),
+        (b"\xff\xfe no \x80", b"\xff\xfe no \x80"),
+    ];
+    for (before, after) in cases {
+        assert_eq!(redact(&settings, record().body(before)).record, record().body(after));
+    }
 }
 
 #[test]
@@ -234,6 +267,15 @@ fn keys_in_json_text() {
         (r#"{"password":"secr"#, r##"{"password":"\"*\"""##),
         (r#"POST {"password":"x"} 200"#, r#"POST {"password":"\"*\""} 200"#),
         (r#"{"password":"#, r##"{"password":"\"*\"""##),
+        // Removed in a row, at the beginning, in the middle and at the end.
+        (r#"{"a":1,"cookie":"x","cookie":"y"}"#, r#"{"a":1}"#),
+        (r#"{"a":1, "cookie":"x", "cookie":"y", "cookie":"z" }"#, r#"{"a":1 }"#),
+        (r#"{"cookie":1,"cookie":2,"a":1,"cookie":3,"cookie":4,"b":2}"#, r#"{"a":1,"b":2}"#),
+        (r#"{"a":1,"cookie":"x","card":2,"cookie":"y"}"#, r#"{"a":1,"card":"\"*\""}"#),
+        // A stray quote, and a line cut off at the front.
+        (r#"size 5" {"password":"x"}"#, r#"size 5" {"password":"\"*\""}"#),
+        (r#"lo","password":"x","b":"\""}"#, r#"lo","password":"\"*\"","b":"\""}"#),
+        (r#"rd":"x","password":"y"}"#, r#"rd":"x","password":"\"*\""}"#),
         // A value is no key.
         (r#"{"a":"password","b":"x"}"#, r#"{"a":"password","b":"x"}"#),
         (r#"the "password": was wrong"#, r#"the "password": "\"*\"" wrong"#),
@@ -244,19 +286,83 @@ fn keys_in_json_text() {
 }
 
 #[test]
-fn resources_only_when_asked() {
-    let settings = json!({ "patterns": ["email"], "remove_keys": { "names": ["k"] }, "resource_attributes": true });
+fn keys_in_json_text_in_json_text() {
+    let settings = json!({
+        "mask_keys": { "names": ["password", "pass\u{fc}ort"] },
+        "remove_keys": { "names": ["cookie"] },
+        "replace_with": { "mask": "\"*\"" },
+    })
+    .to_string();
+    // Where each string of JSON text has JSON text in it.
+    let wrap = |text: &str, times: usize| {
+        (0..times)
+            .fold(text.to_owned(), |text, _| json!({ "log": format!("{text}\n"), "stream": "stdout" }).to_string())
+    };
+    let before = r#"{"user":"joe", "password" : {"a":["b\"",1]},"n":1,"cookie":"c","cookie":"d"}"#;
+    let after = r#"{"user":"joe", "password" : "\"*\"","n":1}"#;
+    for times in 0..4 {
+        let (before, after) = (wrap(before, times), wrap(after, times));
+        assert_eq!(redact(&settings, record().body(&*before)).record, record().body(&*after));
+    }
+    let cases = [
+        // Escaped in other ways.
+        (r#"{"log":"{\u0022password\u0022:\u0022x\u0022}"}"#, r#"{"log":"{\u0022password\u0022:\"\\\"*\\\"\"}"}"#),
+        (r#"{"log":"{\n\"pass\u00fcort\":\n1\n}"}"#, r#"{"log":"{\n\"pass\u00fcort\":\n\"\\\"*\\\"\"\n}"}"#),
+        // Cut off within, at the front, and at both ends.
+        (r#"{"log":"{\"password\":\"x","a":1}"#, r#"{"log":"{\"password\":\"\\\"*\\\"\"","a":1}"#),
+        (r#"er\",\"password\":\"x\"}","a":1}"#, r#"er\",\"password\":\"\\\"*\\\"\"}","a":1}"#),
+        (r#"er\",\"password\":\"x"#, r#"er\",\"password\":\"\\\"*\\\"\""#),
+        // Nothing to see.
+        (r#"{"log":"the \"password\" was \u0022x\u0022"}"#, r#"{"log":"the \"password\" was \u0022x\u0022"}"#),
+        (r#"{"path":"C:\\password\\","a":"\"#, r#"{"path":"C:\\password\\","a":"\"#),
+    ];
+    for (before, after) in cases {
+        assert_eq!(redact(&settings, record().body(before)).record, record().body(after));
+    }
+}
+
+#[test]
+fn a_value_has_one_hash_wherever_it_stands() {
+    let settings = json!({
+        "mask_keys": { "names": ["k"] },
+        "replace_with": { "hash": { "key": "0123456789abcdef" } },
+    });
     let mut filter = Harness::<Redact>::new(settings).expect("valid settings");
-    let with = |mail: &str| record().resource_attribute("owner", mail);
-    let answers = filter.run_batch([
-        with("joe@example.com").resource_attribute("k", 1),
-        with("joe@example.com").resource_attribute("k", 1),
-        with("nobody"),
-        with("ann@example.com"),
-    ]);
-    let records: Vec<_> = answers.iter().map(|answer| answer.record.clone()).collect();
-    assert_eq!(records, [with("****"), with("****"), with("nobody"), with("****")]);
-    assert!(!answers[2].changed);
+    let mut hash = |record: LogRecord, around: (&str, &str)| {
+        let answer = filter.run(record).record;
+        let body = answer.get(&Field::Body).and_then(Value::as_str).expect("a string").to_owned();
+        body.strip_prefix(around.0).and_then(|body| body.strip_suffix(around.1)).expect("the same around").to_owned()
+    };
+    let outer = hash(record().body(r#"{"k":"a\"\n"}"#), (r#"{"k":""#, r#""}"#));
+    let inner = hash(record().body(r#"{"log":"{\"k\":\"a\\\"\\n\"}"}"#), (r#"{"log":"{\"k\":\""#, r#"\"}"}"#));
+    assert_eq!(outer, inner);
+}
+
+#[test]
+fn resources_and_scopes_only_when_asked() {
+    type With = fn(LogRecord, &str, &str) -> LogRecord;
+    let places: [(&str, With); 2] = [
+        ("resource_attributes", |record, key, value| record.resource_attribute(key, value)),
+        ("scope_attributes", |record, key, value| record.scope_attribute(key, value)),
+    ];
+    for (setting, with) in places {
+        let mut settings = json!({ "patterns": ["email"], "remove_keys": { "names": ["k"] } });
+        let owner = |mail: &str| with(record(), "owner", mail);
+        let untouched = redact(&settings.to_string(), owner("joe@example.com"));
+        assert!(!untouched.changed, "{setting}");
+        settings[setting] = true.into();
+        let mut filter = Harness::<Redact>::new(settings).expect("valid settings");
+        let answers = filter.run_batch([
+            with(owner("joe@example.com"), "k", "v"),
+            with(owner("joe@example.com"), "k", "v"),
+            owner("nobody"),
+            record(),
+            owner("ann@example.com"),
+        ]);
+        let records: Vec<_> = answers.iter().map(|answer| answer.record.clone()).collect();
+        assert_eq!(records, [owner("****"), owner("****"), owner("nobody"), record(), owner("****")], "{setting}");
+        assert!(!answers[2].changed && !answers[3].changed, "{setting}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Redacting values, nested ones included.
+use crate::escape::Unescaped;
 use crate::keys::Treatment;
 use crate::{Redact, json_text};
 use sluicegate_filter::{Array, ArrayBuf, KvList, KvListBuf, OwnedValue, Value};
@@ -12,12 +13,12 @@ struct Find {
 }
 
 /// Where a find stands, which is to say what must come out.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Place {
     /// Somewhere in a text.
     Text,
-    /// It is a value in JSON text: a string must take its place.
-    JsonValue,
+    /// It is a value in JSON text, within so many strings of such text: a string must take its place.
+    JsonValue { level: usize },
     /// It is a member of an object in JSON text: nothing takes its place.
     JsonMember,
 }
@@ -27,10 +28,7 @@ impl Redact {
     pub(crate) fn value(&self, value: Value<'_>) -> Option<OwnedValue> {
         match value {
             Value::Str(text) => self.text(text).map(OwnedValue::Str),
-            Value::Bytes(bytes) => {
-                let text = self.text(str::from_utf8(bytes).ok()?)?;
-                Some(OwnedValue::Bytes(text.into_bytes()))
-            }
+            Value::Bytes(bytes) => self.bytes(bytes).map(OwnedValue::Bytes),
             Value::Int(number) => self.number(number),
             // Some senders write every number as a double.
             Value::Double(number) if number.fract() == 0.0 && number.abs() < 1e19 => self.number(number as i64),
@@ -85,29 +83,63 @@ impl Redact {
         redacted
     }
 
-    fn text(&self, text: &str) -> Option<String> {
+    pub(crate) fn text(&self, text: &str) -> Option<String> {
         let finds = self.finds(text);
         if finds.is_empty() {
             return None;
         }
         let mut out = String::with_capacity(text.len());
         let mut rest = 0;
-        for Find { range, place } in finds {
-            out.push_str(&text[rest..range.start]);
-            rest = range.end;
-            let found = &text[range];
-            match place {
-                Place::Text => self.replacement.write(found, &mut out),
-                Place::JsonValue => {
-                    let mut replacement = String::new();
-                    self.replacement.write(&json_string(found), &mut replacement);
-                    out.push_str(&serde_json::Value::String(replacement).to_string());
-                }
-                Place::JsonMember => {}
-            }
+        for find in finds {
+            out.push_str(&text[rest..find.range.start]);
+            rest = find.range.end;
+            self.write(find.place, &text[find.range], &mut out);
         }
         out.push_str(&text[rest..]);
         Some(out)
+    }
+
+    /// Bytes are searched as the text that they are, or mostly are. What is no text stays as it is.
+    fn bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let text = text_of(bytes);
+        let finds = self.finds(&text);
+        if finds.is_empty() {
+            return None;
+        }
+        let mut out = Vec::with_capacity(bytes.len());
+        let mut rest = 0;
+        for find in finds {
+            out.extend_from_slice(&bytes[rest..find.range.start]);
+            rest = find.range.end;
+            let mut replacement = String::new();
+            self.write(find.place, &text[find.range], &mut replacement);
+            out.extend_from_slice(replacement.as_bytes());
+        }
+        out.extend_from_slice(&bytes[rest..]);
+        Some(out)
+    }
+
+    /// Adds what takes the place of a find.
+    fn write(&self, place: Place, found: &str, out: &mut String) {
+        match place {
+            Place::Text => self.replacement.write(found, out),
+            Place::JsonValue { level } => {
+                let mut value = Cow::Borrowed(found);
+                for _ in 0..level {
+                    value = Cow::Owned(Unescaped::new(&value).text);
+                }
+                let mut replacement = String::new();
+                self.replacement.write(&json_string(&value), &mut replacement);
+                replacement = quoted(replacement);
+                for _ in 0..level {
+                    replacement = quoted(replacement);
+                    // These quotes are those of the string around it, which has its own.
+                    replacement = replacement[1..replacement.len() - 1].to_owned();
+                }
+                out.push_str(&replacement);
+            }
+            Place::JsonMember => {}
+        }
     }
 
     /// What to replace, in order and without overlaps.
@@ -122,7 +154,10 @@ impl Redact {
         let mut finds: Vec<_> = ranges.into_iter().map(|range| Find { range, place: Place::Text }).collect();
         if !self.keys.is_empty() {
             finds.extend(json_text::find(text, &self.keys).into_iter().map(|find| {
-                let place = if find.treatment == Treatment::Mask { Place::JsonValue } else { Place::JsonMember };
+                let place = match find.treatment {
+                    Treatment::Mask => Place::JsonValue { level: find.level },
+                    Treatment::Remove => Place::JsonMember,
+                };
                 Find { range: find.range, place }
             }));
         }
@@ -146,4 +181,22 @@ fn merged(mut finds: Vec<Find>) -> Vec<Find> {
 /// What a value in JSON text says, so that a string gives the same hash here as elsewhere.
 fn json_string(value: &str) -> Cow<'_, str> {
     serde_json::from_str::<String>(value).map_or(Cow::Borrowed(value), Cow::Owned)
+}
+
+fn quoted(text: String) -> String {
+    serde_json::Value::String(text).to_string()
+}
+
+/// Bytes as a text of the same length. What is not UTF-8 becomes a character that is part of nothing, so it neither
+/// hides what stands around it nor moves it.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '\u{1a}'));
+    }
+    Cow::Owned(text)
 }

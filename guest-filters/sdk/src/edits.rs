@@ -22,8 +22,6 @@ pub(crate) struct Edits {
     index: [BTreeMap<Box<str>, usize>; FieldId::COUNT],
     /// What the current row has changed, as indices into `fields`.
     written: Vec<usize>,
-    /// Whether some attribute has an empty key.
-    has_empty_name: bool,
     /// Where the next change most likely goes: rows tend to change the same fields in the same order.
     next: usize,
     /// A value as a column holds it, reused.
@@ -62,16 +60,11 @@ impl Edits {
         self.next = 0;
     }
 
-    /// Whether the current row has changed a field of its record that no change can name: one field too many, or
-    /// an attribute without a key, which some senders have and the host refuses to make.
+    /// Whether the current row has changed a field of its record that is one too many for the changes to name.
     #[inline]
     pub(crate) fn is_unnamable(&self) -> bool {
-        (self.has_empty_name || self.fields.len() > MOST_FIELDS)
-            && self.written.iter().any(|&at| {
-                let field = &self.fields[at];
-                field.id.is_of_record()
-                    && (at >= MOST_FIELDS || field.id == FieldId::Attribute && field.name.is_empty())
-            })
+        self.fields.len() > MOST_FIELDS
+            && self.written.iter().any(|&at| at >= MOST_FIELDS && self.fields[at].id.is_of_record())
     }
 
     /// Whether the current row has changed anything.
@@ -88,10 +81,13 @@ impl Edits {
 
     /// The fields that the current row has changed, in the order of their first change in this row.
     pub(crate) fn written(&self) -> impl Iterator<Item = (Key<'_>, Option<Value<'_>>)> {
-        self.written.iter().map(|&index| {
-            let field = &self.fields[index];
-            (Key { id: field.id, name: &field.name }, field.last())
-        })
+        (0..).map_while(|number| self.nth_written(number))
+    }
+
+    /// One of the fields that the current row has changed.
+    pub(crate) fn nth_written(&self, number: usize) -> Option<(Key<'_>, Option<Value<'_>>)> {
+        let field = &self.fields[*self.written.get(number)?];
+        Some((Key { id: field.id, name: &field.name }, field.last()))
     }
 
     /// Gives a field of the current row a value, or removes it.
@@ -139,7 +135,6 @@ impl Edits {
         if let Some(&at) = index.get(key.name) {
             return at;
         }
-        self.has_empty_name |= key.id == FieldId::Attribute && key.name.is_empty();
         let name: Box<str> = key.name.into();
         index.insert(name.clone(), self.fields.len());
         self.fields.push(FieldEdits { id: key.id, name, same: Run::default(), mixed: Run::default() });

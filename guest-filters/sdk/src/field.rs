@@ -1,4 +1,5 @@
 //! The fields of a record, for filters whose settings choose them.
+use crate::wire::Fields;
 use crate::{Error, Value, raw};
 use serde::Deserialize;
 use std::fmt;
@@ -67,59 +68,14 @@ impl Field {
     /// # Errors
     /// Says what the field takes, or that it can't be changed.
     pub fn check(&self, value: Value<'_>) -> Result<(), Error> {
-        let wanted = match (self, value) {
-            (Self::ScopeName | Self::ScopeVersion, _) => {
-                return Err(format!("{self} can't be changed").into());
-            }
-            (Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name), _)
-                if name.is_empty() =>
-            {
-                return Err("an attribute's key may not be empty".into());
-            }
-            (Self::Body, _) if value.nested() > MOST_NESTED_IN_BODY => "a value that is nested less deep",
-            (Self::Attribute(_) | Self::ResourceAttribute(_) | Self::ScopeAttribute(_), _)
-                if value.nested() >= MOST_NESTED_IN_BODY =>
-            {
-                "a value that is nested less deep"
-            }
-            (Self::Body | Self::Attribute(_) | Self::ResourceAttribute(_) | Self::ScopeAttribute(_), _)
-            | (_, Value::Empty)
-            | (Self::Time | Self::ObservedTime, Value::Int(0..))
-            | (Self::SeverityNumber, Value::Int(0..=24))
-            | (Self::TraceFlags, Value::Int(0..=255))
-            | (Self::SeverityText | Self::EventName, Value::Str(_)) => return Ok(()),
-            (Self::TraceId, Value::Bytes(id)) if id.len() == 16 => return Ok(()),
-            (Self::SpanId, Value::Bytes(id)) if id.len() == 8 => return Ok(()),
-            (Self::Time | Self::ObservedTime, _) => "an int that is not negative",
-            (Self::SeverityNumber, _) => "an int from 0 to 24",
-            (Self::TraceFlags, _) => "an int from 0 to 255",
-            (Self::SeverityText | Self::EventName, _) => "a string",
-            (Self::TraceId, _) => "16 bytes",
-            (Self::SpanId, _) => "8 bytes",
-        };
-        Err(format!("{self} takes {wanted}, not {value:?}").into())
+        Key::from(self).check(value)
     }
 }
 
 /// As settings write it.
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Time => "time",
-            Self::ObservedTime => "observed_time",
-            Self::SeverityNumber => "severity_number",
-            Self::SeverityText => "severity_text",
-            Self::Body => "body",
-            Self::EventName => "event_name",
-            Self::TraceId => "trace_id",
-            Self::SpanId => "span_id",
-            Self::TraceFlags => "trace_flags",
-            Self::Attribute(name) => return write!(f, "attribute {name}"),
-            Self::ResourceAttribute(name) => return write!(f, "resource_attribute {name}"),
-            Self::ScopeAttribute(name) => return write!(f, "scope_attribute {name}"),
-            Self::ScopeName => "scope_name",
-            Self::ScopeVersion => "scope_version",
-        })
+        Key::from(self).fmt(f)
     }
 }
 
@@ -174,6 +130,39 @@ impl<'k> Key<'k> {
         Self { id, name: "" }
     }
 
+    /// See [`Field::check`].
+    pub(crate) fn check(self, value: Value<'_>) -> Result<(), Error> {
+        use FieldId as Id;
+        let wanted = match (self.id, value) {
+            (Id::ScopeName | Id::ScopeVersion | Id::Scope | Id::Resource, _) => {
+                return Err(format!("{self} can't be changed").into());
+            }
+            (Id::Body, _) if value.nested() > MOST_NESTED_IN_BODY => "a value that is nested less deep",
+            (Id::Attribute | Id::ResourceAttribute | Id::ScopeAttribute, _)
+                if value.nested() >= MOST_NESTED_IN_BODY =>
+            {
+                "a value that is nested less deep"
+            }
+            (Id::LogRecord, Value::Bytes(message)) if Fields::are_whole(message) => return Ok(()),
+            (Id::LogRecord, _) => "a LogRecord as OTLP protobuf",
+            (Id::Body | Id::Attribute | Id::ResourceAttribute | Id::ScopeAttribute, _)
+            | (_, Value::Empty)
+            | (Id::Time | Id::ObservedTime, Value::Int(0..))
+            | (Id::SeverityNumber, Value::Int(0..=24))
+            | (Id::TraceFlags, Value::Int(0..=255))
+            | (Id::SeverityText | Id::EventName, Value::Str(_)) => return Ok(()),
+            (Id::TraceId, Value::Bytes(id)) if id.len() == 16 => return Ok(()),
+            (Id::SpanId, Value::Bytes(id)) if id.len() == 8 => return Ok(()),
+            (Id::Time | Id::ObservedTime, _) => "an int that is not negative",
+            (Id::SeverityNumber, _) => "an int from 0 to 24",
+            (Id::TraceFlags, _) => "an int from 0 to 255",
+            (Id::SeverityText | Id::EventName, _) => "a string",
+            (Id::TraceId, _) => "16 bytes",
+            (Id::SpanId, _) => "8 bytes",
+        };
+        Err(format!("{self} takes {wanted}, not {value:?}").into())
+    }
+
     pub(crate) fn to_raw(self) -> raw::Field {
         match self.id {
             FieldId::Time => raw::Field::Time,
@@ -194,6 +183,30 @@ impl<'k> Key<'k> {
             FieldId::Scope => raw::Field::Scope,
             FieldId::Resource => raw::Field::Resource,
         }
+    }
+}
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.id {
+            FieldId::Time => "time",
+            FieldId::ObservedTime => "observed_time",
+            FieldId::SeverityNumber => "severity_number",
+            FieldId::SeverityText => "severity_text",
+            FieldId::Body => "body",
+            FieldId::EventName => "event_name",
+            FieldId::TraceId => "trace_id",
+            FieldId::SpanId => "span_id",
+            FieldId::TraceFlags => "trace_flags",
+            FieldId::Attribute => return write!(f, "attribute {}", self.name),
+            FieldId::ResourceAttribute => return write!(f, "resource_attribute {}", self.name),
+            FieldId::ScopeAttribute => return write!(f, "scope_attribute {}", self.name),
+            FieldId::ScopeName => "scope_name",
+            FieldId::ScopeVersion => "scope_version",
+            FieldId::LogRecord => "log_record",
+            FieldId::Scope => "scope",
+            FieldId::Resource => "resource",
+        })
     }
 }
 

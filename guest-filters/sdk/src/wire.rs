@@ -9,13 +9,22 @@ pub(crate) enum Payload<'a> {
     Fixed64(u64),
     Len(&'a [u8]),
     Fixed32(u32),
+    /// A group, whatever it holds.
+    Group,
 }
 
-/// The fields of one message, in the order of the wire. Groups are skipped: OTLP has none.
+/// The fields of one message, in the order of the wire. Groups are not looked into: OTLP has none.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
+    /// Whether a message's fields can be read to its end. What they hold is not looked at.
+    pub(crate) fn are_whole(message: &[u8]) -> bool {
+        let mut fields = Fields(message);
+        fields.by_ref().for_each(drop);
+        fields.0.is_empty()
+    }
+
     /// The payloads of the length-delimited fields with this number.
     pub(crate) fn messages(self, number: u32) -> impl Iterator<Item = &'a [u8]> + Clone {
         self.filter_map(move |field| match field {
@@ -44,7 +53,7 @@ impl<'a> Iterator for Fields<'a> {
                 }
                 4 => {
                     group_depth = group_depth.checked_sub(1)?;
-                    continue;
+                    Payload::Group
                 }
                 5 => Payload::Fixed32(u32::from_le_bytes(array(&mut rest)?)),
                 _ => return None,
@@ -153,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_read_by_wire_type_and_groups_are_skipped() {
+    fn fields_are_read_by_wire_type_and_groups_as_one() {
         let bytes = [
             &[0x08, 0x96, 0x01][..],               // 1: varint 150
             &[0x13, 0x08, 0x01, 0x1b, 0x1c, 0x14], // 2: a group that holds a field and a group
@@ -165,7 +174,13 @@ mod tests {
         let fields: Vec<_> = Fields(&bytes).collect();
         assert_eq!(
             fields,
-            [(1, Payload::Varint(150)), (3, Payload::Fixed32(1)), (4, Payload::Fixed64(2)), (5, Payload::Len(b"hi")),]
+            [
+                (1, Payload::Varint(150)),
+                (2, Payload::Group),
+                (3, Payload::Fixed32(1)),
+                (4, Payload::Fixed64(2)),
+                (5, Payload::Len(b"hi")),
+            ]
         );
     }
 

@@ -69,7 +69,7 @@ impl<'a> Attributes<'a> {
                 }
             }
         }
-        while let Some((key, value)) = self.edits.written().nth(self.changes) {
+        while let Some((key, value)) = self.edits.nth_written(self.changes) {
             self.changes += 1;
             if let (true, Some(value)) = (key.id == self.id && !self.met.contains(key.name), value) {
                 return Some((key.name, value));

@@ -44,6 +44,8 @@ pub(crate) fn rewrite<'e>(record: &[u8], changes: impl Iterator<Item = (Key<'e>,
 fn key_of<'a>(field: (u32, Payload<'a>)) -> Option<Key<'a>> {
     let fixed = |id| Some(Key::fixed(id));
     match field {
+        // OTLP has none, whatever their numbers.
+        (_, Payload::Group) => None,
         (1, _) => fixed(FieldId::Time),
         (2, _) => fixed(FieldId::SeverityNumber),
         (3, _) => fixed(FieldId::SeverityText),

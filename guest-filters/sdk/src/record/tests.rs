@@ -128,6 +128,19 @@ fn what_a_row_writes_it_reads_back_and_no_other_does() {
 }
 
 #[test]
+fn an_attribute_may_have_an_empty_key() {
+    let before = || full().resource_attribute("", 1).attribute("", 1);
+    let answer = run([before(), before()], |record| {
+        record.set_attribute("", 2);
+        record.set_resource_attribute("", 2);
+        record.set(&Field::ScopeAttribute(String::new()), 2).expect("a key like any");
+        assert_eq!(record.attribute(""), Some(Value::Int(2)));
+    });
+    let after = full().resource_attribute("", 2).attribute("", 2).scope_attribute("", 2);
+    assert!(answer.iter().all(|answer| answer.record == after));
+}
+
+#[test]
 fn defaults_remove() {
     let answers = run([full()], |record| {
         record.set_time(0);
@@ -224,7 +237,6 @@ fn fields_chosen_at_run_time_are_checked() {
         (Field::SpanId, Value::Str("12345678"), "span_id takes 8 bytes, not \"12345678\""),
         (Field::TraceFlags, Value::Int(256), "trace_flags takes an int from 0 to 255, not 256"),
         (Field::ScopeName, Value::Str("x"), "scope_name can't be changed"),
-        (Field::Attribute(String::new()), Value::Int(1), "an attribute's key may not be empty"),
     ];
     let answers = run([LogRecord::new()], move |record| {
         for (field, value, expected) in &refused {
@@ -254,6 +266,32 @@ fn values_nested_too_deep_are_refused() {
     assert!(attribute.check(Value::from(&deeper)).is_err());
     assert!(Field::Body.check(Value::from(&fits_body)).is_ok());
     assert!(Field::Body.check(Value::from(&deeper)).is_err());
+}
+
+#[test]
+fn tests_fail_where_sluicegate_would_refuse() {
+    type Change = fn(&mut Record<'_>);
+    let deep: Change = |record| {
+        let nested = (0..30).fold(ArrayBuf::default(), |inner, _| {
+            let mut outer = ArrayBuf::default();
+            outer.push(&inner);
+            outer
+        });
+        record.set_attribute("k", &nested);
+    };
+    let cases: [(Change, &str); 3] = [
+        (deep, "the filter failed: attribute k takes a value that is nested less deep"),
+        (|record| record.replace(&[0x2a, 9, 1]), "the filter failed: log_record takes a LogRecord as OTLP protobuf"),
+        (
+            |record| (0..5_000).for_each(|number| record.set_resource_attribute(&number.to_string(), 1)),
+            "the filter failed: 5000 changes are too many",
+        ),
+    ];
+    for (change, expected) in cases {
+        let panic = std::panic::catch_unwind(|| run([full()], change)).expect_err("refused");
+        let message = panic.downcast_ref::<String>().expect("a message");
+        assert!(message.starts_with(expected), "{message}");
+    }
 }
 
 #[test]
@@ -290,15 +328,25 @@ fn no_sender_makes_changes_too_many() {
 #[test]
 fn rewriting_keeps_what_it_does_not_change() {
     let key = |name| Key { id: FieldId::Attribute, name };
-    // An unknown field, flags with a high bit, attributes a, b and a, a group at the end.
+    // An unknown field, flags with a high bit, attributes a, b and a, and groups: before, between and at the end, one
+    // of them with a known field's number.
     let attribute = |name: u8, value: u8| [0x32, 7, 0x0a, 1, name, 0x12, 2, 0x18, value];
-    let record =
-        [&[0xf8, 0x3f, 1, 0x45, 1, 1, 0, 0][..], &attribute(b'a', 1), &attribute(b'b', 2), &attribute(b'a', 3)];
+    let record = [
+        &[0xf8, 0x3f, 1, 0x43, 0x44, 0x45, 1, 1, 0, 0, 0x7b, 0x7c][..],
+        &attribute(b'a', 1),
+        &attribute(b'b', 2),
+        &attribute(b'a', 3),
+    ];
     let record = [&record.concat()[..], &[0x7b, 0x08, 1, 0x7c]].concat();
     assert_eq!(rewrite::rewrite(&record, std::iter::empty()), record);
     let changes =
         [(key("a"), Some(Value::Int(9))), (key("c"), None), (Key::fixed(FieldId::TraceFlags), Some(Value::Int(2)))];
-    let expected = [&[0xf8, 0x3f, 1][..], &attribute(b'a', 9), &attribute(b'b', 2), &[0x7b, 0x08, 1, 0x7c]];
+    let expected = [
+        &[0xf8, 0x3f, 1, 0x43, 0x44, 0x7b, 0x7c][..],
+        &attribute(b'a', 9),
+        &attribute(b'b', 2),
+        &[0x7b, 0x08, 1, 0x7c],
+    ];
     let expected = [&expected.concat()[..], &[0x45, 2, 1, 0, 0]].concat();
     assert_eq!(rewrite::rewrite(&record, changes.into_iter()), expected);
 }

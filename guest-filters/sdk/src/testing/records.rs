@@ -4,6 +4,9 @@ use crate::columns::Source;
 use crate::field::{FieldId, Key};
 use crate::{Value, raw};
 
+/// How many changes Sluicegate takes for a batch.
+const MOST_CHANGES: usize = 4096;
+
 /// Records, as read and as on the wire.
 pub(super) struct Records(Vec<(LogRecord, Vec<u8>)>);
 
@@ -13,7 +16,11 @@ impl Records {
     }
 
     /// Applies what a filter has changed, and says which records that changed.
+    ///
+    /// # Panics
+    /// Where a change is one that Sluicegate refuses, as far as its shape is not the SDK's own doing.
     pub(super) fn apply(&mut self, changes: Vec<raw::Change>) -> Vec<bool> {
+        assert!(changes.len() <= MOST_CHANGES, "the filter failed: {} changes are too many", changes.len());
         let mut changed = vec![false; self.0.len()];
         for change in changes {
             let rows = if change.rows.is_empty() { (0..self.0.len() as u32).collect() } else { change.rows };
@@ -22,7 +29,11 @@ impl Records {
                 let at = if values.kinds.len() == 1 { 0 } else { at };
                 let start = if at == 0 { 0 } else { values.ends[at - 1] as usize };
                 let value = Value::from_data(values.kinds[at], &values.data[start..values.ends[at] as usize]);
-                self.0[row].0.set(key(&change.field), value);
+                let key = key(&change.field);
+                if let Err(error) = key.check(value) {
+                    panic!("the filter failed: {error}");
+                }
+                self.0[row].0.set(key, value);
                 changed[row] = true;
             }
         }
