@@ -124,7 +124,7 @@ fn refuses_wrong_settings_by_name() {
             "operations[0].set: severity_number takes an int from 0 to 24, not 25",
         ),
         (json!([{ "set": { "field": "scope_name", "value": "x" } }]), "operations[0].set: scope_name can't be changed"),
-        (json!([{ "remove": { "attribute": "" } }]), "operations[0].remove: an attribute's key may not be empty"),
+        (json!([{ "remove": "scope_version" }]), "operations[0].remove: scope_version can't be changed"),
         (
             json!([{ "remove": "body" }, { "rename": { "from": field, "to": field } }]),
             "operations[1].rename: attribute a keeps its name",

@@ -95,7 +95,7 @@ fn treated_member(text: &str, key: &Range<usize>, keys: &Keys) -> Option<(Treatm
 
 /// Whether there may be JSON text in a string: its quotes are escaped, in one of two ways.
 fn has_escaped_quotes(piece: &str) -> bool {
-    piece.split('\\').skip(1).any(|rest| rest.is_empty() || rest.starts_with(['"', 'u']))
+    piece.split('\\').skip(1).any(|rest| rest.starts_with(['"', 'u']))
 }
 
 fn skip_space(bytes: &[u8], from: usize) -> usize {
