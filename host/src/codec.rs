@@ -6,7 +6,7 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-use crate::receive::Response;
+use crate::receive::{PartialSuccess, Response};
 
 /// For the side that takes requests.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +80,10 @@ impl Decoder for Answer {
     type Error = Status;
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Response>, Status> {
-        Response::decode(src).map(Some).map_err(|e| Status::internal(format!("not an OTLP response: {e}")))
+        let mut response = Response::decode(src).map_err(|e| Status::internal(format!("not an OTLP response: {e}")))?;
+        // The Collector sets it in every answer. With nothing in it, it says the same as none: all was taken.
+        response.partial_success.take_if(|partial| *partial == PartialSuccess::default());
+        Ok(Some(response))
     }
 }
 

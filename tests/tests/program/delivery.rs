@@ -98,6 +98,18 @@ async fn a_partial_success_is_passed_on() {
     assert_eq!(accounts, Accounts { accepted: 1, refused: 1, dropped: 0, sent: 1 });
 }
 
+/// The Collector answers so whenever it took everything.
+#[tokio::test]
+async fn an_empty_partial_success_is_none() {
+    let sink = Sink::start();
+    let sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).yaml()).await.expect("it starts");
+    sink.answer(Answer::Partial { rejected: 0, message: String::new() });
+    let answer = sluicegate.sender().send_logs(&one()).await.expect("it is taken");
+    assert_eq!(answer.partial_success, None);
+    let ended = sluicegate.stop().await.expect("it stops");
+    assert!(!ended.log.contains("partial"), "nothing is worth a line: {}", ended.log);
+}
+
 /// Of two destinations that both get every record, each failure reaches the sender; where both fail, the failure
 /// that a retry may cure does, since otherwise the sender would throw away what one destination never had.
 #[tokio::test]
