@@ -18,7 +18,7 @@ use crate::command::{Step, root, target_dir};
 enum Chore {
     /// Add the WebAssembly target to the Rust toolchain
     Setup,
-    /// Build guest-filters/* into target/filters
+    /// Build the programs, and with them guest-filters/* into target/filters
     Filters,
     /// Show what Sluicegate does, on real records
     Demo,

@@ -1,9 +1,4 @@
-//! Drops records that are less severe than a minimum.
-//!
-//! | setting | value | default |
-//! | --- | --- | --- |
-//! | `minimum` | a severity's name (`INFO`, `warn2`) or number (1 to 24): what is below it goes | required |
-//! | `unset` | `keep` or `drop`: what becomes of records without a severity | `keep` |
+#![doc = include_str!("../README.md")]
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use sluicegate_filter::{Error, Filter, Record, Settings, Severity, Verdict, export};

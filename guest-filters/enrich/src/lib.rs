@@ -1,28 +1,4 @@
-//! Sets, renames and removes attributes of records, of their resources and scopes, and other fields.
-//!
-//! The setting `operations` is a list, worked off in order for every record:
-//!
-//! | operation | does |
-//! | --- | --- |
-//! | `set: { field: F, value: V }` | gives F a constant, which may be nested |
-//! | `set: { field: F, from: G }` | copies G to F; where there is no G, nothing happens |
-//! | `rename: { from: F, to: G }` | moves F to G; where there is no F, nothing happens |
-//! | `remove: F` | removes F |
-//!
-//! A field is `{ attribute: KEY }`, `{ resource_attribute: KEY }`, `{ scope_attribute: KEY }`, `body`,
-//! `severity_text`, `severity_number`, `event_name`, `time`, `observed_time`, `trace_id`, `span_id` or `trace_flags`;
-//! `scope_name` and `scope_version` can be copied from. With `overwrite: false`, `set` and `rename` leave a field
-//! alone that the record already has. A field does not get a value that it can't hold, such as a number in
-//! `severity_text`: then nothing happens either.
-//!
-//! ```yaml
-//! settings:
-//!   operations:
-//!     - set: { field: { resource_attribute: deployment.environment.name }, value: production }
-//!     - set: { field: { attribute: service.name }, from: { resource_attribute: service.name }, overwrite: false }
-//!     - rename: { from: { attribute: lvl }, to: severity_text }
-//!     - remove: { attribute: thread }
-//! ```
+#![doc = include_str!("../README.md")]
 use serde::Deserialize;
 use sluicegate_filter::{Error, Field, Filter, OwnedValue, Record, Settings, Verdict, export};
 

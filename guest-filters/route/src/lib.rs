@@ -1,38 +1,4 @@
-//! Routes and drops records by rules.
-//!
-//! The setting `rules` is a list. The first rule whose condition holds decides: `route: NAME` sends the record
-//! there, `drop: REASON` ends it, `keep: true` lets it go on. Where no rule holds the record goes on.
-//!
-//! ```yaml
-//! settings:
-//!   rules:
-//!     - if: { field: { attribute: url.path }, one_of: [/healthz, /readyz] }
-//!       drop: health check
-//!     - if:
-//!         all:
-//!           - { field: severity_number, at_least: ERROR }
-//!           - not: { field: { resource_attribute: deployment.environment.name }, equals: test }
-//!       route: critical
-//!     - if: { field: body, matches: '(?i)\bpassword\b' }
-//!       route: audit
-//! ```
-//!
-//! A condition is `all`, `any` or `not` of other conditions, or names a `field` and what it must be. Without `if`
-//! a rule holds for every record. Fields are those of `enrich`: `{ attribute: KEY }`, `{ resource_attribute: KEY }`,
-//! `{ scope_attribute: KEY }`, `body`, `severity_number`, `severity_text`, `event_name`, `scope_name` and the others.
-//!
-//! | test | holds where the field is |
-//! | --- | --- |
-//! | `exists: true`, `exists: false` | there, or not |
-//! | `equals: V` | this value; 1 and 1.0 are equal, 1 and "1" are not |
-//! | `one_of: [V, …]` | one of these values |
-//! | `at_least: N`, `at_most: N` | a number within these bounds |
-//! | `prefix: T`, `suffix: T`, `contains: T` | a string that begins with, ends with or contains this |
-//! | `matches: R` | a string in which this regular expression matches; `^` and `$` anchor it |
-//!
-//! Several tests of one field must all hold. No test but `exists: false` holds for a field that isn't there; in
-//! particular a record without a severity is neither at least nor at most any. The tests of `severity_number` take
-//! names as well as numbers.
+#![doc = include_str!("../README.md")]
 use sluicegate_filter::{Error, Filter, Record, Settings, Verdict, export};
 
 mod condition;

@@ -45,6 +45,7 @@ impl Run {
     async fn serve(&self, config: &Config) -> Result<(), Failure> {
         let mut shutdown = pin!(shutdown().context("can't listen for signals").map_err(Failure::Runtime)?);
         let metrics = Metrics::new();
+        tracing::info!(filters = config.processors.len(), "loading");
         let (server, pipelines) = tokio::select! {
             ready = prepare(config, &metrics) => ready?,
             // Large filters take seconds to compile, and nobody has been promised anything yet.
