@@ -274,16 +274,6 @@ fn add(counts: &mut Vec<(String, u64)>, name: &str, count: u64) {
     }
 }
 
-impl Field {
-    /// How many bytes a name that it carries has.
-    fn name_len(&self) -> usize {
-        match self {
-            Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name) => name.len(),
-            _ => 0,
-        }
-    }
-}
-
 /// The field as the WIT file writes it.
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::column::find_attribute;
 use super::index::{ATTRIBUTE, Row, check_nested};
 use super::schema::LOG_RECORD_DEPTH;
-use super::value::{KeyValue, fixed64, kind};
-use super::wire::{Reader, put_header};
+use super::value::{fixed64, kind};
+use super::wire::put_header;
 use super::{Batch, Change, Column, Field, InvalidOutcome};
 
 /// How many bytes the changes of one batch may add to it: as much as a request may weigh by default. A value that
@@ -70,12 +71,8 @@ impl Changes {
         self.fields.iter().filter(move |changes| changes.field.level() == level)
     }
 
-    pub(super) fn resource_changes(&self) -> bool {
-        self.at(Level::Resource).next().is_some()
-    }
-
-    pub(super) fn scope_changes(&self) -> bool {
-        self.at(Level::Scope).next().is_some()
+    pub(super) fn any_at(&self, level: Level) -> bool {
+        self.at(level).next().is_some()
     }
 
     fn of_mut(&mut self, field: &Field, rows: usize) -> &mut FieldChanges {
@@ -200,15 +197,16 @@ impl Batch {
                 Field::Attribute(name) => {
                     let row = self.row(row);
                     let message = &self.source(row)[..row.span.end as usize];
-                    !has_attribute(message, row.attributes as usize, ATTRIBUTE, name)
+                    find_attribute(message, row.attributes as usize, ATTRIBUTE, row.is_regular, name.as_bytes())
+                        .is_none()
                 }
                 Field::ResourceAttribute(name) => {
                     let number = self.index.resource_of(row);
-                    group(number, &|| has_attribute(&self.resource(number), 0, 0x0a, name))
+                    group(number, &|| find_attribute(&self.resource(number), 0, 0x0a, false, name.as_bytes()).is_some())
                 }
                 Field::ScopeAttribute(name) => {
                     let number = self.index.rows[row as usize].scope;
-                    group(number, &|| has_attribute(&self.scope(number), 0, 0x1a, name))
+                    group(number, &|| find_attribute(&self.scope(number), 0, 0x1a, false, name.as_bytes()).is_some())
                 }
                 _ => field.number().is_some_and(|number| self.find(self.row(row), number).is_none()),
             }
@@ -286,13 +284,6 @@ fn too_much() -> String {
     format!("where a batch may grow by {} MiB", MAX_GROWTH / MIB)
 }
 
-/// Whether a message has an attribute of this name, be its value empty.
-fn has_attribute(message: &[u8], from: usize, tag: u8, name: &str) -> bool {
-    Reader::new(message, from, message.len())
-        .filter(|item| item.key == u32::from(tag))
-        .any(|item| KeyValue::key(&message[item.start..item.end], false) == name.as_bytes())
-}
-
 /// Checks one change over `live` rows. Says how many bytes it adds at the most.
 fn check_change(change: &Change, live: usize) -> Result<usize, String> {
     let Change { field, rows, values } = change;
@@ -317,7 +308,7 @@ fn check_change(change: &Change, live: usize) -> Result<usize, String> {
         check_value(field, kind, data).map_err(|reason| format!("value {i}: {reason}"))?;
     }
     // Keys, kinds and lengths are written with every value.
-    let overhead = 32 + field.name_len();
+    let overhead = 32 + field.attribute().map_or(0, str::len);
     let copies = if kinds.len() == 1 { count } else { 1 };
     Ok(data.len().saturating_mul(copies).saturating_add(overhead.saturating_mul(count)))
 }

@@ -45,12 +45,12 @@ impl Batch {
             Field::ScopeName => self.fill_scopes(field, &mut out, |content| text(content, 1)),
             Field::ScopeVersion => self.fill_scopes(field, &mut out, |content| text(content, 2)),
             Field::LogRecord => self.fill_messages(&mut out, &self.live, Encoder::record),
-            Field::Scope if self.changes.scope_changes() => {
+            Field::Scope if self.changes.any_at(Level::Scope) => {
                 let rows = self.distinct(Level::Scope, |row| self.index.rows[row as usize].scope);
                 self.fill_messages(&mut out, rows, Encoder::scope_message)
             }
             Field::Scope => self.fill_scopes(field, &mut out, |content| Value::bytes(kind::BYTES, content)),
-            Field::Resource if self.changes.resource_changes() => {
+            Field::Resource if self.changes.any_at(Level::Resource) => {
                 let rows = self.distinct(Level::Resource, |row| self.index.resource_of(row));
                 self.fill_messages(&mut out, rows, Encoder::resource_message)
             }
@@ -248,15 +248,26 @@ fn merged<'a>(source: &'a [u8], fields: Reader<'_>, number: u32) -> Cow<'a, [u8]
     merged
 }
 
-/// The value of the first attribute of this name. `message` ends where the message does, its first attribute is
-/// at or behind `from`, and attributes have the one-byte key `tag` in it.
+/// The value of the first attribute of this name, where [`find_attribute`] finds one.
 #[inline]
 fn attribute<'a>(message: &'a [u8], from: usize, tag: u8, is_regular: bool, name: &[u8]) -> Value<'a> {
+    find_attribute(message, from, tag, is_regular, name).map_or(Value::Absent, |pair| KeyValue::new(pair).value())
+}
+
+/// The content of the first attribute of this name. `message` ends where the message does, its first attribute is
+/// at or behind `from`, and attributes have the one-byte key `tag` in it.
+#[inline]
+pub(super) fn find_attribute<'a>(
+    message: &'a [u8],
+    from: usize,
+    tag: u8,
+    is_regular: bool,
+    name: &[u8],
+) -> Option<&'a [u8]> {
     Reader::new(message, from, message.len())
         .filter(|item| item.key == u32::from(tag))
         .map(|item| &message[item.start..item.end])
         .find(|pair| KeyValue::key(pair, is_regular) == name)
-        .map_or(Value::Absent, |pair| KeyValue::new(pair).value())
 }
 
 /// The last string field of this number.

@@ -171,15 +171,14 @@ impl<'a> Encoder<'a> {
             return;
         }
         let (index, span) = (&self.batch.index, resource.span);
-        let scopes = &index.scopes[resource.scopes.start as usize..resource.scopes.end as usize];
+        let scopes = index.scopes_of(resource);
         if self.is_whole(scopes, rows) {
             return self.push(Source::Received, span.frame as usize, span.end as usize);
         }
         // There may be as many states as rows, so what they share is found once.
         let gaps = Gaps::new(span, scopes.iter().map(|scope| scope.span));
-        let of_scope = |scope: &Scope| &index.rows[scope.rows.start as usize..scope.rows.end as usize];
-        let gaps_of_scopes: Vec<_> =
-            scopes.iter().map(|scope| Gaps::new(scope.span, of_scope(scope).iter().map(|row| row.span))).collect();
+        let of_scope = |scope: &Scope| Gaps::new(scope.span, index.rows_of(scope).iter().map(|row| row.span));
+        let gaps_of_scopes: Vec<_> = scopes.iter().map(of_scope).collect();
         for rows in &self.resource.variants(rows) {
             let open = self.open();
             self.changed_child(Level::Resource, rows[0], span);

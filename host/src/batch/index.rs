@@ -94,17 +94,25 @@ impl Index {
         Ok(index)
     }
 
+    pub(super) fn scopes_of(&self, resource: &Resource) -> &[Scope] {
+        &self.scopes[resource.scopes.start as usize..resource.scopes.end as usize]
+    }
+
+    /// The rows of a scope as they were received.
+    pub(super) fn rows_of(&self, scope: &Scope) -> &[Row] {
+        &self.rows[scope.rows.start as usize..scope.rows.end as usize]
+    }
+
     /// How many bytes each `ResourceLogs` has besides its scopes.
     pub(super) fn resource_sizes(&self) -> Vec<usize> {
-        let scopes = |resource: &Resource| &self.scopes[resource.scopes.start as usize..resource.scopes.end as usize];
-        let own = |resource: &Resource| own_size(resource.span, scopes(resource).iter().map(|scope| scope.span));
+        let own =
+            |resource: &Resource| own_size(resource.span, self.scopes_of(resource).iter().map(|scope| scope.span));
         self.resources.iter().map(own).collect()
     }
 
     /// How many bytes each `ScopeLogs` has besides its records.
     pub(super) fn scope_sizes(&self) -> Vec<usize> {
-        let rows = |scope: &Scope| &self.rows[scope.rows.start as usize..scope.rows.end as usize];
-        self.scopes.iter().map(|scope| own_size(scope.span, rows(scope).iter().map(|row| row.span))).collect()
+        self.scopes.iter().map(|scope| own_size(scope.span, self.rows_of(scope).iter().map(|row| row.span))).collect()
     }
 
     /// The resource of a row, in [`Index::resources`].

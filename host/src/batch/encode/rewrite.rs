@@ -97,7 +97,8 @@ impl Field {
         })
     }
 
-    fn attribute(&self) -> Option<&str> {
+    /// The name of an attribute that it stands for.
+    pub(in crate::batch) fn attribute(&self) -> Option<&str> {
         match self {
             Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name) => Some(name),
             _ => None,
