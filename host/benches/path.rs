@@ -4,7 +4,6 @@
 //! share it may take. Filters are the built ones, from `cargo xtask filters`.
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +18,9 @@ use sluicegate::batch::{Batch, Change, Column, Field, Outcome, Verdict};
 use sluicegate::config::{OnFailure, Processor, Span, Spanned};
 use sluicegate::filter::{Engine, Filter};
 use tokio::runtime::{Builder, Runtime};
+
+#[path = "../tests/support/component.rs"]
+mod support;
 
 /// The program's allocator: large allocations weigh here.
 #[global_allocator]
@@ -141,12 +143,9 @@ fn parse(bytes: &Bytes) -> Batch {
 }
 
 fn filter(runtime: &Runtime, component: &str, settings: &serde_json::Value) -> Filter {
-    let filters = std::env::var_os("SLUICEGATE_FILTERS").map_or_else(|| target().join("filters"), PathBuf::from);
-    let path = filters.join(component).with_extension("wasm");
-    assert!(path.exists(), "{} is missing: run `cargo xtask filters`", path.display());
     let nowhere = Span::default();
     let processor = Processor {
-        component: Spanned::new(path, nowhere),
+        component: Spanned::new(support::component(component), nowhere),
         settings: Spanned::new(settings.as_object().expect("a map").clone(), nowhere),
         deadline: Duration::from_secs(10),
         memory_limit: 64 << 20,
@@ -157,16 +156,11 @@ fn filter(runtime: &Runtime, component: &str, settings: &serde_json::Value) -> F
     runtime.block_on(Filter::load(&engine, "wasm/bench", &processor)).expect("the filter loads")
 }
 
-/// Cargo runs benchmarks in the package's folder.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new("../target").into(), PathBuf::from)
-}
-
 /// Prints the shares. There is nothing to print when the cases were only tried out, or some were left out.
 fn report() {
     let median = |name: &str| -> Option<f64> {
         let folder: String = name.chars().map(|c| if "?\"/\\*<>:|^".contains(c) { '_' } else { c }).collect();
-        let file = target().join("criterion/1000").join(folder.trim()).join("new/estimates.json");
+        let file = support::target().join("criterion/1000").join(folder.trim()).join("new/estimates.json");
         let estimates: serde_json::Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
         estimates["median"]["point_estimate"].as_f64()
     };

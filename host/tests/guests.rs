@@ -4,7 +4,6 @@
 //! first in a thread without one decides for all threads that nobody listens.
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +14,9 @@ use serde_json::{Map, Value, json};
 use sluicegate::batch::Batch;
 use sluicegate::config::{OnFailure, Processor, Span, Spanned};
 use sluicegate::filter::{Engine, Failure, FailureKind, Filter};
+
+#[path = "support/component.rs"]
+mod support;
 
 /// Everything that was logged, as JSON lines.
 static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -55,14 +57,7 @@ async fn wasi_gives_a_guest_no_way_out() {
 /// Loads one of the components that `cargo xtask filters` builds, and listens to it.
 async fn load(name: &str, guest: &str, settings: Value) -> Filter {
     listen();
-    let target = || {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-        let target = target.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target").into());
-        target.join("filters")
-    };
-    let filters = std::env::var_os("SLUICEGATE_FILTERS").map_or_else(target, PathBuf::from);
-    let component = filters.join(format!("{guest}.wasm"));
-    assert!(component.exists(), "{} is missing: run `cargo xtask filters`", component.display());
+    let component = support::component(guest);
     let settings: Map<String, Value> = serde_json::from_value(settings).expect("settings are a map");
     let processor = Processor {
         component: Spanned::new(component, Span::default()),

@@ -1,7 +1,6 @@
 //! Real components, the sound and the faulty ones of `guest-filters/`.
 use std::fs;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use futures::future::{FutureExt, join_all};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -14,16 +13,12 @@ use super::*;
 use crate::batch::{Column, Field};
 use crate::config::{OnFailure, Span, Spanned};
 
+#[path = "../../tests/support/component.rs"]
+mod support;
+
 /// A processor over one of the components that `cargo xtask filters` builds.
 fn processor(guest: &str, settings: &Value) -> Processor {
-    let target = || {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-        let target = target.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target").into());
-        target.join("filters")
-    };
-    let filters = std::env::var_os("SLUICEGATE_FILTERS").map_or_else(target, PathBuf::from);
-    let component = filters.join(format!("{guest}.wasm"));
-    assert!(component.exists(), "{} is missing: run `cargo xtask filters`", component.display());
+    let component = support::component(guest);
     let Value::Object(settings) = settings.clone() else { panic!("settings are a map") };
     let nowhere = Span::default();
     Processor {
