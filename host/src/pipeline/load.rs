@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Processor, Spanned};
 use crate::export::{self, Exporter};
 use crate::filter::{Engine, Filter, LoadError};
-use crate::receive::Signal;
 use crate::telemetry::Metrics;
 
 use super::chain::{Chain, Link};
@@ -29,8 +28,6 @@ pub struct LoadedFilter<'a> {
     pub processor: &'a str,
     /// The size of its component in bytes.
     pub size: usize,
-    /// The routes it may answer with.
-    pub routes: &'a [String],
 }
 
 impl Pipelines {
@@ -95,21 +92,10 @@ impl Pipelines {
 
     /// The filters in the chain, in their order.
     pub fn filters(&self) -> impl Iterator<Item = LoadedFilter<'_>> {
-        self.logs.iter().flat_map(|logs| &logs.chain.links).map(|Link { filter, .. }| LoadedFilter {
-            processor: filter.name(),
-            size: filter.size(),
-            routes: filter.routes(),
-        })
-    }
-
-    /// The signals that have a pipeline.
-    pub fn signals(&self) -> impl Iterator<Item = Signal> {
-        let has = [
-            (Signal::Logs, self.logs.is_some()),
-            (Signal::Traces, self.traces.is_some()),
-            (Signal::Metrics, self.metrics.is_some()),
-        ];
-        has.into_iter().filter_map(|(signal, has)| has.then_some(signal))
+        self.logs
+            .iter()
+            .flat_map(|logs| &logs.chain.links)
+            .map(|Link { filter, .. }| LoadedFilter { processor: filter.name(), size: filter.size() })
     }
 }
 
