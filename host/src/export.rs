@@ -10,7 +10,7 @@ use crate::{
     config::{self, Config, Diagnostic, Diagnostics},
     json,
     receive::{Request, Response},
-    status::has_retry_info,
+    status::retry_delay,
 };
 
 mod debug;
@@ -116,7 +116,7 @@ impl Exporter {
     /// When the path of a `file` can't be one.
     pub fn new(name: &str, config: &config::Exporter) -> io::Result<Self> {
         let kind = match config {
-            config::Exporter::OtlpGrpc(config) => Kind::OtlpGrpc(OtlpGrpc::new(config)),
+            config::Exporter::Otlp(config) => Kind::OtlpGrpc(OtlpGrpc::new(config)),
             config::Exporter::File(config) => Kind::File(File::new(&config.path.value)?),
             config::Exporter::Debug(config) => Kind::Debug(Debug::new(config.verbosity)),
         };
@@ -165,7 +165,7 @@ impl ExportError {
                 | Code::OutOfRange
                 | Code::Unavailable
                 | Code::DataLoss => true,
-                Code::ResourceExhausted => has_retry_info(status),
+                Code::ResourceExhausted => retry_delay(status).is_some(),
                 _ => false,
             },
         }

@@ -17,10 +17,12 @@
 pub mod author;
 pub mod batch;
 mod codec;
+pub mod compression;
 pub mod config;
 pub mod export;
 pub mod filter;
 pub mod json;
+pub mod memory;
 pub mod pipeline;
 pub mod receive;
 pub mod send;

@@ -24,6 +24,7 @@ pub struct Entrance {
     logs: Option<Arc<LogsPipeline>>,
     traces: Option<Arc<Destinations>>,
     metrics: Option<Arc<Destinations>>,
+    profiles: Option<Arc<Destinations>>,
     counts: ReceiverMetrics,
 }
 
@@ -40,6 +41,7 @@ impl Handler for Entrance {
             Signal::Logs => self.logs(request).await,
             Signal::Traces => pass_through(self.traces.as_deref(), request).await,
             Signal::Metrics => pass_through(self.metrics.as_deref(), request).await,
+            Signal::Profiles => pass_through(self.profiles.as_deref(), request).await,
         }
     }
 }
@@ -59,7 +61,7 @@ impl Entrance {
     }
 }
 
-/// Traces and metrics: bytes, to every destination.
+/// Traces, metrics and profiles: bytes, to every destination.
 async fn pass_through(destinations: Option<&Destinations>, request: Request) -> Result<Response, Error> {
     let destinations = destinations.ok_or(Error::NoPipeline(request.signal))?;
     route::deliver(destinations.parcels(&request), &request).await

@@ -1,9 +1,10 @@
 //! OTLP in: one export request at a time, as the protobuf bytes that came.
 //!
 //! A transport hands each request to a [`Handler`] and sends what it answers. Nothing here looks inside a request.
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use prost::Message;
 use tokio::time::Instant;
 
@@ -12,7 +13,7 @@ use crate::status::Error;
 pub mod grpc;
 
 /// What an export request carries. Each has its own service in OTLP/gRPC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Signal {
     /// `ExportLogsServiceRequest`.
     Logs,
@@ -20,6 +21,8 @@ pub enum Signal {
     Traces,
     /// `ExportMetricsServiceRequest`.
     Metrics,
+    /// `ExportProfilesServiceRequest`, which OTLP still develops.
+    Profiles,
 }
 
 /// One export request.
@@ -29,8 +32,12 @@ pub struct Request {
     pub signal: Signal,
     /// The protobuf message, uncompressed. Nobody has checked it yet.
     pub body: Bytes,
+    /// The OTLP JSON that `body` was made from, where it came as such and is passed on untouched.
+    pub json: Option<Bytes>,
     /// When the sender stops waiting for an answer, where it said so (`grpc-timeout`).
     pub deadline: Option<Instant>,
+    /// The headers that it came with, where the receiver has `include_metadata`.
+    pub metadata: Option<Arc<HeaderMap>>,
 }
 
 /// The answer to a request that was taken: `ExportLogsServiceResponse` and its siblings, which are all alike.
@@ -58,6 +65,14 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn export(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send;
 }
 
+impl Request {
+    /// A request of nothing but a message.
+    #[must_use]
+    pub fn new(signal: Signal, body: Bytes) -> Self {
+        Self { signal, body, json: None, deadline: None, metadata: None }
+    }
+}
+
 impl Response {
     /// How many records, spans or data points were refused.
     #[must_use]
@@ -68,7 +83,7 @@ impl Response {
 
 impl Signal {
     /// All signals, in the order in which OTLP introduced them.
-    pub const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
+    pub const ALL: [Self; 4] = [Self::Traces, Self::Metrics, Self::Logs, Self::Profiles];
 
     /// The name in the configuration, in lower case.
     #[must_use]
@@ -77,6 +92,7 @@ impl Signal {
             Self::Logs => "logs",
             Self::Traces => "traces",
             Self::Metrics => "metrics",
+            Self::Profiles => "profiles",
         }
     }
 
@@ -87,6 +103,18 @@ impl Signal {
             Self::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
             Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
             Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+            Self::Profiles => "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
+        }
+    }
+
+    /// The path of the signal in OTLP/HTTP.
+    #[must_use]
+    pub fn http_path(self) -> &'static str {
+        match self {
+            Self::Logs => "/v1/logs",
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+            Self::Profiles => "/v1development/profiles",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use crate::{
-    config::{self, OtlpGrpcExporter},
+    config::{self, OtlpExporter},
     export::{self, Exporter},
     json,
     receive::{PartialSuccess, Request, Response},
@@ -46,9 +46,9 @@ impl<R: Write, C: Write> Sender<R, C> {
     ///
     /// # Panics
     /// Never: an exporter over the network opens nothing when it is made.
-    pub fn new(settings: OtlpGrpcExporter, report: R, complaints: C) -> Self {
-        let endpoint = settings.endpoint.value.to_string();
-        let exporter = Exporter::new(&endpoint, &config::Exporter::OtlpGrpc(settings));
+    pub fn new(settings: OtlpExporter, report: R, complaints: C) -> Self {
+        let endpoint = settings.endpoints[0].to_string();
+        let exporter = Exporter::new(&endpoint, &config::Exporter::Otlp(settings));
         Self { exporter: exporter.expect("nothing is opened"), report, complaints, refused: false }
     }
 
@@ -78,7 +78,7 @@ impl<R: Write, C: Write> Sender<R, C> {
                 )
             })?;
             let body = json::from_json(signal, &document).map_err(|e| wrong(e.to_string()))?;
-            let request = Request { signal, body, deadline: None };
+            let request = Request::new(signal, body);
             let counts = export::summary(&request).map_err(|e| wrong(e.to_string()))?;
             let (all, answer) = match self.exporter.export(request).await {
                 Ok(response) => answer(response),

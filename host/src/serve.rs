@@ -12,7 +12,7 @@ use tonic::transport::server::TcpIncoming;
 
 use self::{pages::Health, tracked::Tracked};
 use crate::{
-    config::{Config, Diagnostics, ListenEndpoint, Spanned},
+    config::{Address, Config, Diagnostics, Spanned},
     receive::{Handler, grpc::OtlpGrpc},
     telemetry::Metrics,
 };
@@ -82,11 +82,12 @@ impl<H: Handler> Server<H> {
         let mut problems = Diagnostics::default();
         let mut receivers = Vec::new();
         for (name, receiver) in &config.receivers {
-            if let Some(listener) = bind(config, name, &receiver.grpc.endpoint, &mut problems).await {
+            let Some(grpc) = &receiver.grpc else { continue };
+            if let Some(listener) = bind(config, name, &grpc.listener.endpoint, &mut problems).await {
                 receivers.push(Receiver {
                     name: name.clone(),
                     listener,
-                    max_request: receiver.grpc.max_recv_msg_size,
+                    max_request: grpc.max_recv_msg_size,
                     handler: handler(name),
                 });
             }
@@ -180,11 +181,11 @@ impl<H: Handler> Server<H> {
 async fn bind(
     config: &Config,
     name: &str,
-    endpoint: &Spanned<ListenEndpoint>,
+    endpoint: &Spanned<Address>,
     problems: &mut Diagnostics,
 ) -> Option<TcpListener> {
     // Resolving a name asks the network only where it is not the machine's own, and this is before serving.
-    let bound = match endpoint.value.to_socket_addrs() {
+    let bound = match endpoint.value.to_string().to_socket_addrs() {
         Ok(addresses) => TcpListener::bind(&*addresses.collect::<Vec<_>>()).await,
         Err(e) => Err(e),
     };

@@ -1,9 +1,10 @@
-//! Why a request failed, and the one place that turns it into a gRPC status.
+//! Why a request failed, and the one place that turns it into what its sender is answered.
 //!
 //! A conforming sender keeps its data and tries again on some codes and drops the data on all others, so every
 //! case here decides over data: what another attempt may cure is retryable, what it can't is not.
 use std::time::Duration;
 
+use http::StatusCode;
 use prost::Message;
 use tonic::{
     Code, Status,
@@ -14,6 +15,8 @@ use tonic_types::{ErrorDetails, RetryInfo, StatusExt, pb};
 use crate::{
     batch::Malformed,
     export::{Cause, ExportError},
+    json,
+    memory::OverLimit,
     receive::Signal,
 };
 
@@ -23,6 +26,38 @@ pub enum Error {
     /// The bytes are no OTLP.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// The document is no OTLP JSON.
+    #[error(transparent)]
+    Json(#[from] json::Error),
+    /// What carries the message is broken: compression, or framing.
+    #[error("{0}")]
+    Undecodable(String),
+    /// More bytes than the receiver takes, compressed or not.
+    #[error("the request is larger than {limit} bytes: send smaller batches, or raise {key}")]
+    TooLarge {
+        /// In bytes.
+        limit: usize,
+        /// The configuration's name for it.
+        key: &'static str,
+    },
+    /// Other requests fill the memory that there is for them.
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
+    /// The request has not come to its end in time.
+    #[error("the request did not arrive within {0:?}")]
+    Slow(Duration),
+    /// The sender is not who it has to be.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// OTLP/HTTP has no such path.
+    #[error("{0} is no path of OTLP/HTTP that is served here")]
+    NoSuchPath(String),
+    /// OTLP/HTTP is POST.
+    #[error("{0} is not allowed here: OTLP/HTTP is POST")]
+    Method(http::Method),
+    /// The body is in no format of OTLP/HTTP.
+    #[error("{0}")]
+    MediaType(String),
     /// A filter failed, and its `on_failure` is `reject`.
     #[error("processor {processor}: {message}")]
     Filter {
@@ -42,9 +77,25 @@ pub enum Error {
     Draining,
 }
 
+/// What the sender of a failed request is answered, in the terms of both transports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// In OTLP/gRPC, and in the body of OTLP/HTTP's answer.
+    pub code: Code,
+    /// In OTLP/HTTP.
+    pub http: StatusCode,
+    /// For a person, of at most 2,000 characters.
+    pub message: String,
+    /// How long the sender should wait before it tries again: `RetryInfo` and `Retry-After`.
+    pub delay: Option<Duration>,
+}
+
 /// The wait that is asked for after a filter's failure. A fresh instance stands ready at once, so this only keeps
 /// a sender whose every batch makes the filter fail from filling Sluicegate with attempts.
 const FILTER_RETRY: Duration = Duration::from_secs(1);
+
+/// The wait that is asked for when memory is full: some ten times what a request takes, so that it is there again.
+const MEMORY_RETRY: Duration = Duration::from_secs(1);
 
 /// In characters. A status travels in HTTP/2 headers, and common clients refuse more than 8 or 16 KiB of those.
 const MAX_MESSAGE: usize = 2000;
@@ -52,50 +103,87 @@ const MAX_MESSAGE: usize = 2000;
 /// The trailer in which some SDKs look for `RetryInfo`; the others look into the status' details.
 const RETRY_INFO: &str = "google.rpc.retryinfo-bin";
 
-/// What the sender is answered.
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let (code, http, delay) = match &error {
+            Error::Malformed(_) | Error::Json(_) | Error::Undecodable(_) => {
+                (Code::InvalidArgument, StatusCode::BAD_REQUEST, None)
+            }
+            // Without a delay, so that the sender gives up: the same request never fits.
+            Error::TooLarge { .. } => (Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, None),
+            Error::OverLimit(_) => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(MEMORY_RETRY)),
+            Error::Filter { .. } => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(FILTER_RETRY)),
+            Error::Slow(_) | Error::Draining => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, None),
+            Error::Unauthenticated(_) => (Code::Unauthenticated, StatusCode::UNAUTHORIZED, None),
+            Error::NoPipeline(_) | Error::NoSuchPath(_) => (Code::Unimplemented, StatusCode::NOT_FOUND, None),
+            Error::Method(_) => (Code::Unimplemented, StatusCode::METHOD_NOT_ALLOWED, None),
+            Error::MediaType(_) => (Code::InvalidArgument, StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
+            Error::Export(ExportError { cause, .. }) => match cause {
+                Cause::Malformed(_) => (Code::InvalidArgument, StatusCode::BAD_REQUEST, None),
+                Cause::Unreachable(_) | Cause::Timeout(_) | Cause::Write(_) => {
+                    (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, None)
+                }
+                Cause::Refused(status) => {
+                    let delay = retry_delay(status);
+                    (status.code(), http_status(status.code(), delay.is_some()), delay)
+                }
+            },
+        };
+        let message = error.to_string().chars().take(MAX_MESSAGE).collect();
+        Self { code, http, message, delay }
+    }
+}
+
+/// The HTTP status for a gRPC code that a destination answered, the Collector's. Retryable codes get a status that
+/// is retryable in OTLP/HTTP, all others one that is not.
+fn http_status(code: Code, has_delay: bool) -> StatusCode {
+    match code {
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => StatusCode::SERVICE_UNAVAILABLE,
+        // Only with a delay is it retryable. Without one it mostly means that a message is too large.
+        Code::ResourceExhausted if has_delay => StatusCode::TOO_MANY_REQUESTS,
+        Code::ResourceExhausted => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::Unimplemented => StatusCode::NOT_FOUND,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// What the sender is answered over gRPC: the delay stands in both of the places where senders look for it.
+impl From<Refusal> for Status {
+    fn from(Refusal { code, message, delay, .. }: Refusal) -> Self {
+        if delay.is_none() {
+            return Status::new(code, message);
+        }
+        let info: pb::RetryInfo = RetryInfo::new(delay).into();
+        let mut metadata = MetadataMap::new();
+        metadata.insert_bin(RETRY_INFO, MetadataValue::from_bytes(&info.encode_to_vec()));
+        Status::with_error_details_and_metadata(code, message, ErrorDetails::with_retry_info(delay), metadata)
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let message: String = error.to_string().chars().take(MAX_MESSAGE).collect();
-        match error {
-            Error::Malformed(_) => Status::invalid_argument(message),
-            Error::Filter { .. } => retry_after(message, FILTER_RETRY),
-            Error::NoPipeline(_) => Status::unimplemented(message),
-            Error::Draining => Status::unavailable(message),
-            Error::Export(ExportError { cause, .. }) => match cause {
-                Cause::Malformed(_) => Status::invalid_argument(message),
-                Cause::Unreachable(_) | Cause::Timeout(_) | Cause::Write(_) => Status::unavailable(message),
-                Cause::Refused(status) => passed_on(message, &status),
-            },
-        }
+        Refusal::from(error).into()
     }
 }
 
-/// Whether `status`, sent by a destination, says how long to wait before the next attempt.
+/// How long a destination that answered `status` asks to be left alone, where it says so. `RetryInfo` without a
+/// delay asks for none, and still makes a status retryable.
 #[must_use]
-pub fn has_retry_info(status: &Status) -> bool {
-    status.metadata().contains_key(RETRY_INFO) || status.get_details_retry_info().is_some()
-}
-
-/// UNAVAILABLE, with the delay in both of the places where senders look for it.
-fn retry_after(message: String, delay: Duration) -> Status {
-    let info: pb::RetryInfo = RetryInfo::new(Some(delay)).into();
-    let mut metadata = MetadataMap::new();
-    metadata.insert_bin(RETRY_INFO, MetadataValue::from_bytes(&info.encode_to_vec()));
-    let details = ErrorDetails::with_retry_info(Some(delay));
-    Status::with_error_details_and_metadata(Code::Unavailable, message, details, metadata)
-}
-
-/// The destination's code and details, since they say what the sender should do. Of its metadata only the delay
-/// is meant for the sender; the rest belongs to the connection between the two of us.
-fn passed_on(message: String, status: &Status) -> Status {
-    let mut metadata = MetadataMap::new();
-    if let Some(info) = status.metadata().get_bin(RETRY_INFO) {
-        metadata.insert_bin(RETRY_INFO, info.clone());
-    } else if let Some(info) = status.get_details_retry_info() {
-        let info: pb::RetryInfo = info.into();
-        metadata.insert_bin(RETRY_INFO, MetadataValue::from_bytes(&info.encode_to_vec()));
-    }
-    Status::with_details_and_metadata(status.code(), message, status.details().to_vec().into(), metadata)
+pub fn retry_delay(status: &Status) -> Option<Duration> {
+    let in_trailer = || {
+        let info = status.metadata().get_bin(RETRY_INFO)?.to_bytes().ok()?;
+        Some(RetryInfo::from(pb::RetryInfo::decode(info).ok()?))
+    };
+    let info = status.get_details_retry_info().or_else(in_trailer)?;
+    Some(info.retry_delay.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -155,7 +243,7 @@ mod tests {
         let delay = Duration::from_secs(7);
         let details = ErrorDetails::with_retry_info(Some(delay));
         let status = Status::with_error_details(Code::ResourceExhausted, "busy", details);
-        assert!(has_retry_info(&status));
+        assert_eq!(retry_delay(&status), Some(delay));
         let message = "exporter otlp_grpc/main: ResourceExhausted: busy";
         check(refused(status), Code::ResourceExhausted, message, Some(delay));
     }

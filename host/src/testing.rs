@@ -4,6 +4,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use crate::config::{Compression, Destination, OtlpExporter, Protocol, Span, Spanned};
 use opentelemetry_proto::tonic::{
     collector::logs::v1::{
         ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -58,6 +59,16 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// An `otlp_grpc` exporter to `address`, without compression and as patient as its sender.
+pub(crate) fn otlp_grpc(address: SocketAddr) -> OtlpExporter {
+    let endpoint = Destination::parse(&format!("http://{address}"), true).unwrap();
+    OtlpExporter {
+        compression: Compression { encoding: None, level: None },
+        timeout: None,
+        ..OtlpExporter::new(Protocol::Grpc, Spanned::new(endpoint, Span::default()))
+    }
 }
 
 /// What a [`Collector`] got.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::json;
-use sluicegate::config::{Compression, Config, Diagnostics, Encoding, Exporter, ListenEndpoint, OnFailure, Verbosity};
+use sluicegate::config::{Address, Compression, Config, Diagnostics, Encoding, Exporter, OnFailure, Verbosity};
 
 /// What `${env:NAME}` stands for in these tests.
 fn env(name: &str) -> Option<String> {
@@ -151,7 +151,7 @@ service:
 ",
     );
     let grpc = &config.receivers["otlp"].grpc;
-    assert_eq!(grpc.endpoint.value, ListenEndpoint::loopback(4317));
+    assert_eq!(grpc.endpoint.value, Address::loopback(4317));
     assert_eq!(grpc.max_recv_msg_size, 64 << 20);
     let filter = &config.processors["wasm"];
     assert_eq!(filter.component.value, Path::new("/filters/a.wasm"));
@@ -171,7 +171,7 @@ service:
     assert_eq!(config.telemetry.encoding, Encoding::Console);
     assert_eq!(config.telemetry.metrics, None);
     let health_check = config.health_check.expect("a health check");
-    assert_eq!(health_check.endpoint.value, ListenEndpoint::loopback(13133));
+    assert_eq!(health_check.endpoint.value, Address::loopback(13133));
 }
 
 /// The settings that a filter gets which is configured with `text`.
@@ -239,7 +239,7 @@ service: { pipelines: { logs: { receivers: [otlp], exporters: [otlp, file] } } }
 ",
     );
     let grpc = &config.receivers["otlp"].grpc;
-    assert_eq!(grpc.endpoint.value, ListenEndpoint::loopback(4317));
+    assert_eq!(grpc.endpoint.value, Address::loopback(4317));
     assert_eq!(grpc.max_recv_msg_size, 123 << 20);
     let (Exporter::OtlpGrpc(otlp), Exporter::File(file)) = (&config.exporters["otlp"], &config.exporters["file"])
     else {
@@ -254,7 +254,7 @@ service: { pipelines: { logs: { receivers: [otlp], exporters: [otlp, file] } } }
 #[test]
 fn endpoints_to_listen_on() {
     let check = |text: &str, want: &str| {
-        let endpoint: ListenEndpoint = text.parse().expect(text);
+        let endpoint: Address = text.parse().expect(text);
         assert_eq!(endpoint.to_string(), want);
     };
     check("127.0.0.1:4317", "127.0.0.1:4317");
@@ -264,7 +264,7 @@ fn endpoints_to_listen_on() {
     check("[::]:0", "[::]:0");
     check("0.0.0.0:4317", "0.0.0.0:4317");
     check(":4317", "0.0.0.0:4317");
-    let listener = TcpListener::bind(ListenEndpoint::loopback(0)).expect("a free port");
+    let listener = TcpListener::bind(Address::loopback(0)).expect("a free port");
     assert_ne!(listener.local_addr().expect("its address").port(), 0);
 }
 

@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sluicegate::{
-    config::{self, Compression, OtlpGrpcExporter, Span, Spanned},
+    compression::Encoding,
+    config::{self, Compression, Destination, OtlpExporter, Protocol, Span, Spanned},
     send::{SendError, Sender},
 };
 
@@ -24,7 +25,7 @@ use super::Failure;
 pub(super) struct Send {
     /// Where to send
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4317", value_parser = endpoint)]
-    endpoint: Uri,
+    endpoint: Destination,
     /// How requests are compressed
     #[arg(long, default_value = "none")]
     compression: CompressionName,
@@ -54,15 +55,16 @@ impl Send {
         for (name, value) in self.header {
             headers.append(name, value);
         }
-        let settings = OtlpGrpcExporter {
-            endpoint: Spanned::new(self.endpoint, Span::default()),
-            compression: match self.compression {
-                CompressionName::None => Compression::None,
-                CompressionName::Gzip => Compression::Gzip,
-                CompressionName::Zstd => Compression::Zstd,
-            },
+        let encoding = match self.compression {
+            CompressionName::None => None,
+            CompressionName::Gzip => Some(Encoding::Gzip),
+            CompressionName::Zstd => Some(Encoding::Zstd),
+        };
+        let settings = OtlpExporter {
+            compression: Compression { encoding, level: None },
             timeout: Some(self.timeout).filter(|timeout| !timeout.is_zero()),
             headers,
+            ..OtlpExporter::new(Protocol::Grpc, Spanned::new(self.endpoint, Span::default()))
         };
         let mut sender = Sender::new(settings, io::stdout(), io::stderr());
         for file in &self.files {
@@ -87,9 +89,9 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     fs::read(file)
 }
 
-fn endpoint(text: &str) -> Result<Uri, config::InvalidEndpoint> {
+fn endpoint(text: &str) -> Result<Destination, config::InvalidEndpoint> {
     // There is no TLS yet, so an address without a scheme can't mean it.
-    config::destination(text, true)
+    Destination::parse(text, true)
 }
 
 fn header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {

@@ -1,37 +1,51 @@
 //! Where a listener listens, `host:port`, and where an exporter sends.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use http::Uri;
-
-/// An address to listen on. [`std::net::TcpListener::bind`] takes a reference to it.
-///
-/// The host is an IP address or a name, as in `127.0.0.1:4317`, `[::1]:4317` and `localhost:4317`; without one, as in
-/// `:4317`, every IPv4 interface is meant. Port 0 lets the system choose a free one.
+/// Where to listen, or where a destination listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ListenEndpoint {
-    /// A name or an IP address, without brackets.
-    pub host: String,
-    /// The port, 0 for any free one.
-    pub port: u16,
+pub enum Address {
+    /// The host is an IP address or a name, as in `127.0.0.1:4317`, `[::1]:4317` and `localhost:4317`; without one, as
+    /// in `:4317`, a listener listens on every IPv4 interface. Port 0 lets the system choose a free one.
+    Tcp {
+        /// A name or an IP address, without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix domain socket, written `unix:///run/sluicegate.sock`.
+    Unix(PathBuf),
 }
 
-/// Why a text is no [`ListenEndpoint`], for a person.
+/// Where an exporter sends.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// Where it listens.
+    pub address: Address,
+    /// For OTLP/HTTP what stands before a signal's own path, or the whole path of a URL for one signal. Empty, or with
+    /// a slash at its start and none at its end.
+    pub path: String,
+}
+
+/// Why a text is no [`Address`], for a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidEndpoint(String);
 
-impl ListenEndpoint {
+impl Address {
     /// `port`, for senders on the same machine only.
     #[must_use]
     pub fn loopback(port: u16) -> Self {
-        Self { host: Ipv4Addr::LOCALHOST.to_string(), port }
+        Self::Tcp { host: Ipv4Addr::LOCALHOST.to_string(), port }
     }
 }
 
-impl FromStr for ListenEndpoint {
+impl FromStr for Address {
     type Err = InvalidEndpoint;
 
     fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
@@ -57,39 +71,50 @@ impl FromStr for ListenEndpoint {
             None if is_host(host) => host,
             None => return refuse(&format!("`{host}` is neither a host name nor an address")),
         };
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self::Tcp { host: host.to_owned(), port })
     }
 }
 
-/// Where an exporter sends: `http://host:port`, or `host:port` where `insecure` says that no TLS is meant, as in
-/// the Collector.
-///
-/// # Errors
-/// When it is anything else.
-pub fn destination(text: &str, insecure: bool) -> Result<Uri, InvalidEndpoint> {
-    let refuse = |reason: &str| Err(InvalidEndpoint(reason.to_owned()));
-    let address = match text.split_once("://") {
-        Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
-        Some(("https", _)) => return refuse("TLS is not supported yet"),
-        Some((scheme, _)) => return refuse(&format!("the scheme `{scheme}` is not supported")),
-        None if insecure => text,
-        None => return refuse("without a scheme it means TLS, which is not supported yet"),
-    };
-    if let Some(at) = address.find(['/', '?', '#']) {
-        return refuse(&format!("gRPC has no use for `{}`", &address[at..]));
+impl Destination {
+    /// Reads `http://host:port` or `https://host:port`, or `host:port`, where `insecure` says that no TLS is meant, as in
+    /// the Collector.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn parse(text: &str, insecure: bool) -> Result<Self, InvalidEndpoint> {
+        let refuse = |reason: &str| Err(InvalidEndpoint(reason.to_owned()));
+        let (tls, address) = match text.split_once("://") {
+            Some(("http", rest)) => (false, rest.strip_suffix('/').unwrap_or(rest)),
+            Some(("https", rest)) => (true, rest.strip_suffix('/').unwrap_or(rest)),
+            Some((scheme, _)) => return refuse(&format!("the scheme `{scheme}` is not supported")),
+            None => (!insecure, text),
+        };
+        if let Some(at) = address.find(['/', '?', '#']) {
+            return refuse(&format!("gRPC has no use for `{}`", &address[at..]));
+        }
+        if address.contains('@') {
+            return refuse("who sends is told by `headers`, not by the address");
+        }
+        let endpoint: Address = address.parse()?;
+        if address.starts_with(':') {
+            return refuse("the host is missing");
+        }
+        if matches!(endpoint, Address::Tcp { port: 0, .. }) {
+            return refuse("nothing listens on port 0");
+        }
+        Ok(Self { tls, address: endpoint, path: String::new() })
     }
-    if address.contains('@') {
-        return refuse("who sends is told by `headers`, not by the address");
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Address::Tcp { .. } => {
+                write!(f, "{}://{}{}", if self.tls { "https" } else { "http" }, self.address, self.path)
+            }
+            Address::Unix(_) => write!(f, "{}{}", self.address, self.path),
+        }
     }
-    let endpoint: ListenEndpoint = address.parse()?;
-    if address.starts_with(':') {
-        return refuse("the host is missing");
-    }
-    if endpoint.port == 0 {
-        return refuse("nothing listens on port 0");
-    }
-    let uri = Uri::builder().scheme("http").authority(endpoint.to_string()).path_and_query("/");
-    uri.build().map_err(|error| InvalidEndpoint(error.to_string()))
 }
 
 /// Whether `host` is an IPv4 address or may be a name: labels of letters, digits, `-` and `_`. A name that ends in a
@@ -105,21 +130,12 @@ fn is_host(host: &str) -> bool {
     if number { host.parse::<Ipv4Addr>().is_ok() } else { host.len() <= 253 && labels().all(label) }
 }
 
-impl fmt::Display for ListenEndpoint {
+impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
         }
-    }
-}
-
-/// Asks the system for the addresses of a name, which may block.
-impl ToSocketAddrs for ListenEndpoint {
-    type Iter = std::vec::IntoIter<SocketAddr>;
-
-    fn to_socket_addrs(&self) -> std::io::Result<Self::Iter> {
-        (self.host.as_str(), self.port).to_socket_addrs()
     }
 }

@@ -1,15 +1,13 @@
 //! `exporters`: the destinations.
 
-use std::time::Duration;
-
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::component::Components;
 use super::diagnostic::{Diagnostic, Span, Spanned};
-use super::endpoint::destination;
 use super::node::Node;
 use super::read::{Fields, Foreign, Keys, Read, Reader};
-use super::{Compression, DebugExporter, Exporter, FileExporter, OtlpGrpcExporter, Verbosity};
+use super::{Compression, DebugExporter, Destination, Exporter, FileExporter, OtlpExporter, Protocol, Verbosity};
+use crate::compression::Encoding;
 
 const TYPES: Keys = Keys {
     of: "`exporters`",
@@ -62,12 +60,13 @@ const fn no_tls(key: &'static str) -> Foreign {
 const FILE: Keys = Keys { of: "a `file` exporter", known: &["path"], foreign: &[] };
 const DEBUG: Keys = Keys { of: "a `debug` exporter", known: &["verbosity"], foreign: &[] };
 
-/// The Collector's, and below the ten seconds that senders wait: they hear of a slow destination.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The Collector's default is gzip, too.
 const COMPRESSION: &[(&str, Compression)] =
-    &[("none", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)];
+    &[("none", method(None)), ("gzip", method(Some(Encoding::Gzip))), ("zstd", method(Some(Encoding::Zstd)))];
+
+const fn method(encoding: Option<Encoding>) -> Compression {
+    Compression { encoding, level: None }
+}
 
 /// The Collector's default is basic, too.
 const VERBOSITY: &[(&str, Verbosity)] =
@@ -78,13 +77,13 @@ impl Reader {
         let exporters = self.components(config, "exporters", &TYPES, |reader, of, name, node| match of {
             "file" => reader.file_exporter(node, name).map(Exporter::File),
             "debug" => reader.debug_exporter(node, name).map(Exporter::Debug),
-            _ => reader.otlp_grpc_exporter(node, name).map(Exporter::OtlpGrpc),
+            _ => reader.otlp_grpc_exporter(node, name).map(Exporter::Otlp),
         });
         self.same_file(&exporters);
         exporters
     }
 
-    fn otlp_grpc_exporter(&mut self, node: &Node, name: Span) -> Option<OtlpGrpcExporter> {
+    fn otlp_grpc_exporter(&mut self, node: &Node, name: Span) -> Option<OtlpExporter> {
         let otlp = self.fields(node, name, &OTLP_GRPC)?;
         let tls = self.section(&otlp, "tls", &TLS);
         // An error in `tls` is reported once; then it says nothing about the endpoint.
@@ -94,15 +93,15 @@ impl Reader {
         };
         let what = "where to send, such as `http://collector:4317`";
         let endpoint = self.required(&otlp, "endpoint", what, |reader, node| reader.destination(node, insecure));
-        let compression =
-            self.field(&otlp, "compression", Compression::Gzip, |reader, node| reader.choice(node, COMPRESSION));
-        let timeout = self.field(&otlp, "timeout", TIMEOUT, Self::duration);
+        let compression = self
+            .field(&otlp, "compression", method(Some(Encoding::Gzip)), |reader, node| reader.choice(node, COMPRESSION));
+        let timeout = self.field(&otlp, "timeout", OtlpExporter::TIMEOUT, Self::duration);
         let headers = self.headers(&otlp);
-        Some(OtlpGrpcExporter {
-            endpoint: endpoint?,
+        Some(OtlpExporter {
             compression: compression?,
             timeout: timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout))?,
             headers: headers?,
+            ..OtlpExporter::new(Protocol::Grpc, endpoint?)
         })
     }
 
@@ -121,9 +120,9 @@ impl Reader {
     }
 
     /// Where to send.
-    fn destination(&self, node: &Node, insecure: bool) -> Read<Spanned<Uri>> {
+    fn destination(&self, node: &Node, insecure: bool) -> Read<Spanned<Destination>> {
         let text = self.string(node)?;
-        let uri = destination(text, insecure).map_err(|error| {
+        let uri = Destination::parse(text, insecure).map_err(|error| {
             let message = format!("`{text}` is no destination: {error}");
             let help = "write `http://HOST:PORT`, or `HOST:PORT` with `tls: { insecure: true }`";
             self.error(node.span, message).help(help)

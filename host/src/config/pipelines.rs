@@ -36,7 +36,7 @@ pub(super) struct Defined<'a> {
 impl Reader {
     /// `service.pipelines`. There is at least one.
     pub(super) fn pipelines(&mut self, service: &Fields<'_>, defined: &Defined<'_>) -> Pipelines {
-        let mut pipelines = Pipelines { logs: None, traces: None, metrics: None };
+        let mut pipelines = Pipelines { logs: None, traces: None, metrics: None, profiles: None };
         let span = service.span("pipelines");
         let entries = match service.get("pipelines") {
             Some(node) => self.entries(node),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Source, Span, Spanned};
-use super::endpoint::ListenEndpoint;
+use super::endpoint::Address;
 use super::node::{Node, Value};
 use super::scalar::{Scalar, Style, Typed, duration};
 
@@ -229,7 +229,7 @@ impl Reader {
     }
 
     /// Where to listen.
-    pub(super) fn listen(&self, node: &Node) -> Read<Spanned<ListenEndpoint>> {
+    pub(super) fn listen(&self, node: &Node) -> Read<Spanned<Address>> {
         let text = self.string(node)?;
         let endpoint = text.parse().map_err(|error| {
             let message = format!("`{text}` is nothing to listen on: {error}");

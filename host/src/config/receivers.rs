@@ -2,10 +2,10 @@
 
 use super::component::Components;
 use super::diagnostic::{Span, Spanned};
-use super::endpoint::ListenEndpoint;
+use super::endpoint::Address;
 use super::node::Node;
 use super::read::{Fields, Foreign, Keys, Reader};
-use super::{GrpcListener, MIB, Receiver};
+use super::{GrpcListener, Listener, MIB, Receiver, ServerKeepalive};
 
 const TYPES: Keys = Keys { of: "`receivers`", known: &["otlp"], foreign: &[] };
 const OTLP: Keys = Keys { of: "an `otlp` receiver", known: &["protocols"], foreign: &[] };
@@ -49,12 +49,16 @@ impl Reader {
             return None;
         }
         let grpc = self.section(&protocols, "grpc", &GRPC)?;
-        let default = Spanned::new(ListenEndpoint::loopback(PORT), grpc.span);
+        let default = Spanned::new(Address::loopback(PORT), grpc.span);
         let endpoint = self.field(&grpc, "endpoint", default, Self::listen);
         let why = "protobuf messages end at 2 GiB";
         let size = self.field(&grpc, "max_recv_msg_size_mib", MAX_RECV_MSG_SIZE_MIB, |r, node| {
             r.integer(node, 1..=LARGEST_MSG_MIB, why)
         });
-        Some(Receiver { grpc: GrpcListener { endpoint: endpoint?, max_recv_msg_size: size? as usize * MIB } })
+        let listener = Listener { endpoint: endpoint?, tls: None, auth: None, include_metadata: false };
+        let keepalive = ServerKeepalive::default();
+        let grpc =
+            GrpcListener { listener, max_recv_msg_size: size? as usize * MIB, max_concurrent_streams: 1000, keepalive };
+        Some(Receiver { grpc: Some(grpc), http: None })
     }
 }

@@ -1,10 +1,11 @@
 //! The whole configuration: its sections, and what they must agree on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Config;
 use super::diagnostic::{Diagnostic, Spanned};
-use super::endpoint::ListenEndpoint;
+use super::endpoint::Address;
 use super::node::Node;
 use super::pipelines::Defined;
 use super::read::{Keys, Reader};
@@ -47,6 +48,8 @@ impl Reader {
             pipelines,
             telemetry: telemetry?,
             health_check: extensions.into_values().next(),
+            authenticators: BTreeMap::new(),
+            memory_limit: 512 << 20,
             source: Arc::clone(&self.source),
         };
         self.same_endpoint(&config);
@@ -55,11 +58,11 @@ impl Reader {
 
     /// Refuses two listeners on one port, as far as their texts show it.
     fn same_endpoint(&mut self, config: &Config) {
-        let grpc = config.receivers.values().map(|receiver| &receiver.grpc.endpoint);
+        let grpc = config.receivers.values().filter_map(|receiver| Some(&receiver.grpc.as_ref()?.listener.endpoint));
         let health_check = config.health_check.iter().map(|check| &check.endpoint);
         let others = config.telemetry.metrics.iter().chain(health_check);
-        let mut listeners: Vec<&Spanned<ListenEndpoint>> = grpc.chain(others).collect();
-        listeners.retain(|listener| listener.port != 0);
+        let mut listeners: Vec<&Spanned<Address>> = grpc.chain(others).collect();
+        listeners.retain(|listener| !matches!(listener.value, Address::Tcp { port: 0, .. }));
         listeners.sort_by_key(|listener| listener.span);
         for (at, listener) in listeners.iter().enumerate() {
             let first = listeners[..at].iter().find(|other| other.value == listener.value);

@@ -4,9 +4,9 @@ use tracing::Level;
 
 use super::component::Components;
 use super::diagnostic::Spanned;
-use super::endpoint::ListenEndpoint;
+use super::endpoint::Address;
 use super::read::{Fields, Keys, Reader};
-use super::{Encoding, HealthCheck, Telemetry};
+use super::{HealthCheck, LogEncoding, Telemetry};
 
 const TELEMETRY: Keys = Keys { of: "`telemetry`", known: &["logs", "metrics"], foreign: &[] };
 
@@ -35,7 +35,7 @@ const LEVEL: &[(&str, Level)] =
     &[("debug", Level::DEBUG), ("info", Level::INFO), ("warn", Level::WARN), ("error", Level::ERROR)];
 
 /// The Collector's default is console, too.
-const ENCODING: &[(&str, Encoding)] = &[("console", Encoding::Console), ("json", Encoding::Json)];
+const ENCODING: &[(&str, LogEncoding)] = &[("console", LogEncoding::Console), ("json", LogEncoding::Json)];
 
 impl Reader {
     /// `service.telemetry`.
@@ -47,14 +47,14 @@ impl Reader {
         Some(Telemetry { level, encoding, metrics: metrics? })
     }
 
-    fn telemetry_logs(&mut self, telemetry: &Fields<'_>) -> Option<(Level, Encoding)> {
+    fn telemetry_logs(&mut self, telemetry: &Fields<'_>) -> Option<(Level, LogEncoding)> {
         let logs = self.section(telemetry, "logs", &TELEMETRY_LOGS)?;
         let level = self.field(&logs, "level", Level::INFO, |r, node| r.choice(node, LEVEL));
-        let encoding = self.field(&logs, "encoding", Encoding::Console, |r, node| r.choice(node, ENCODING));
+        let encoding = self.field(&logs, "encoding", LogEncoding::Console, |r, node| r.choice(node, ENCODING));
         Some((level?, encoding?))
     }
 
-    fn telemetry_metrics(&mut self, telemetry: &Fields<'_>) -> Option<Option<Spanned<ListenEndpoint>>> {
+    fn telemetry_metrics(&mut self, telemetry: &Fields<'_>) -> Option<Option<Spanned<Address>>> {
         let metrics = self.section(telemetry, "metrics", &TELEMETRY_METRICS)?;
         self.field(&metrics, "endpoint", None, |r, node| r.listen(node).map(Some))
     }
@@ -63,7 +63,7 @@ impl Reader {
     pub(super) fn extensions(&mut self, config: &Fields<'_>) -> Components<HealthCheck> {
         self.components(config, "extensions", &EXTENSIONS, |reader, _, name, node| {
             let health_check = reader.fields(node, name, &HEALTH_CHECK)?;
-            let default = ListenEndpoint::loopback(HEALTH_CHECK_PORT);
+            let default = Address::loopback(HEALTH_CHECK_PORT);
             let default = Spanned::new(default, name);
             let endpoint = reader.field(&health_check, "endpoint", default, Self::listen);
             Some(HealthCheck { endpoint: endpoint? })

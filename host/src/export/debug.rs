@@ -86,6 +86,7 @@ fn summary(request: &Request) -> Result<Summary, json::Error> {
         Signal::Logs => lines::logs(&decode(&request.body)?),
         Signal::Traces => lines::traces(&decode(&request.body)?),
         Signal::Metrics => lines::metrics(&decode(&request.body)?),
+        Signal::Profiles => lines::profiles(&decode(&request.body)?),
     })
 }
 

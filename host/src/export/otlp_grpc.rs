@@ -14,7 +14,8 @@ use tonic::{
 use super::Cause;
 use crate::{
     codec::ClientCodec,
-    config::{Compression, OtlpGrpcExporter},
+    compression::Encoding,
+    config::OtlpExporter,
     receive::{Request, Response},
 };
 
@@ -46,19 +47,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const CUT_OFF: [&str; 3] = ["protocol error:", "Unexpected EOF", "Missing response message"];
 
 impl OtlpGrpc {
-    pub(super) fn new(config: &OtlpGrpcExporter) -> Self {
-        let channel = Endpoint::from(config.endpoint.value.clone())
+    pub(super) fn new(config: &OtlpExporter) -> Self {
+        let channel = Endpoint::from_shared(config.endpoints[0].to_string())
+            .expect("a destination is a URL")
             .connect_timeout(config.timeout.unwrap_or(CONNECT_TIMEOUT))
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .user_agent(concat!("sluicegate/", env!("CARGO_PKG_VERSION")))
             .expect("a name and a version make a header")
             .connect_lazy();
-        let compression = match config.compression {
-            Compression::None => None,
-            Compression::Gzip => Some(CompressionEncoding::Gzip),
-            Compression::Zstd => Some(CompressionEncoding::Zstd),
-        };
+        let compression = config.compression.encoding.map(|encoding| match encoding {
+            Encoding::Gzip => CompressionEncoding::Gzip,
+            Encoding::Zstd | Encoding::Deflate => CompressionEncoding::Zstd,
+        });
         let headers = MetadataMap::from_headers(config.headers.clone());
         Self { channel, compression, headers, timeout: config.timeout }
     }

@@ -92,6 +92,7 @@ impl Schema {
             Signal::Logs => ".opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest",
             Signal::Traces => ".opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest",
             Signal::Metrics => ".opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest",
+            Signal::Profiles => ".opentelemetry.proto.collector.profiles.v1development.ExportProfilesServiceRequest",
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Processor, Spanned};
+use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Pipeline, Processor, Spanned};
 use crate::export::{self, Exporter};
 use crate::filter::{Engine, Filter, LoadError};
 use crate::telemetry::Metrics;
@@ -18,6 +18,7 @@ pub struct Pipelines {
     logs: Option<Arc<LogsPipeline>>,
     traces: Option<Arc<Destinations>>,
     metrics: Option<Arc<Destinations>>,
+    profiles: Option<Arc<Destinations>>,
     exporters: BTreeMap<String, Exporter>,
 }
 
@@ -65,6 +66,7 @@ impl Pipelines {
             }),
             traces: pipelines.traces.as_ref().map(|pipeline| all(&pipeline.exporters)),
             metrics: pipelines.metrics.as_ref().map(|pipeline| all(&pipeline.exporters)),
+            profiles: pipelines.profiles.as_ref().map(|pipeline| all(&pipeline.exporters)),
             exporters,
         })
     }
@@ -82,10 +84,14 @@ impl Pipelines {
     pub fn entrance(&self, config: &Config, receiver: &str, transport: &'static str, metrics: &Metrics) -> Entrance {
         let serves = |receivers: &[Spanned<String>]| receivers.iter().any(|name| name.value == receiver);
         let pipelines = &config.pipelines;
+        let untouched = |pipeline: &Option<Pipeline>, destinations: &Option<Arc<Destinations>>| {
+            destinations.clone().filter(|_| pipeline.as_ref().is_some_and(|p| serves(&p.receivers)))
+        };
         Entrance {
             logs: self.logs.clone().filter(|_| pipelines.logs.as_ref().is_some_and(|p| serves(&p.receivers))),
-            traces: self.traces.clone().filter(|_| pipelines.traces.as_ref().is_some_and(|p| serves(&p.receivers))),
-            metrics: self.metrics.clone().filter(|_| pipelines.metrics.as_ref().is_some_and(|p| serves(&p.receivers))),
+            traces: untouched(&pipelines.traces, &self.traces),
+            metrics: untouched(&pipelines.metrics, &self.metrics),
+            profiles: untouched(&pipelines.profiles, &self.profiles),
             counts: metrics.receiver(receiver, transport),
         }
     }

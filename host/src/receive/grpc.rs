@@ -87,7 +87,7 @@ impl<H: Handler> ClientStreamingService<Bytes> for Export<H> {
         let (handler, signal, deadline, max) = (self.handler.clone(), self.signal, self.deadline, self.max_request);
         async move {
             let body = read(request.into_inner(), max).await?;
-            let response = handler.export(Request { signal, body, deadline }).await?;
+            let response = handler.export(Request { signal, body, json: None, deadline, metadata: None }).await?;
             Ok(tonic::Response::new(response))
         }
         .boxed()

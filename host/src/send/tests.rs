@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use http::HeaderMap;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
 use tonic::Status;
 
 use super::*;
 use crate::{
-    config::{Compression, Span, Spanned},
-    testing::{Collector, logs},
+    compression::Encoding,
+    config::Compression,
+    testing::{Collector, logs, otlp_grpc},
 };
 
 const TWO: &[u8] = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityText":"INFO"}]}]}]}
@@ -17,12 +17,10 @@ const TWO: &[u8] = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityT
 
 /// Sends `text` and answers what was reported, whether all was taken, and what came of it.
 async fn sent(collector: &Collector, text: &[u8]) -> (String, bool, Result<(), String>) {
-    let endpoint = format!("http://{}", collector.address).parse().unwrap();
-    let settings = OtlpGrpcExporter {
-        endpoint: Spanned::new(endpoint, Span::default()),
-        compression: Compression::Gzip,
+    let settings = OtlpExporter {
+        compression: Compression { encoding: Some(Encoding::Gzip), level: None },
         timeout: Some(Duration::from_secs(60)),
-        headers: HeaderMap::new(),
+        ..otlp_grpc(collector.address)
     };
     let (mut report, mut complaints) = (Vec::new(), Vec::new());
     let mut sender = Sender::new(settings, &mut report, &mut complaints);

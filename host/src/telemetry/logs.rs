@@ -6,22 +6,22 @@ use tracing_subscriber::{
     Layer, filter::Targets, fmt, fmt::MakeWriter, layer::SubscriberExt, registry, util::SubscriberInitExt,
 };
 
-use crate::config::Encoding;
+use crate::config::LogEncoding;
 
 /// Writes what happens at `level` and above to standard error, for the rest of the process. Later calls change
 /// nothing.
-pub fn init(level: Level, encoding: Encoding) {
+pub fn init(level: Level, encoding: LogEncoding) {
     let _ = subscriber(level, encoding, io::stderr, io::stderr().is_terminal()).try_init();
 }
 
-fn subscriber<W>(level: Level, encoding: Encoding, writer: W, colors: bool) -> impl Subscriber
+fn subscriber<W>(level: Level, encoding: LogEncoding, writer: W, colors: bool) -> impl Subscriber
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = fmt::layer().with_writer(writer).with_ansi(colors);
     let lines = match encoding {
-        Encoding::Console => lines.boxed(),
-        Encoding::Json => lines.json().flatten_event(true).boxed(),
+        LogEncoding::Console => lines.boxed(),
+        LogEncoding::Json => lines.json().flatten_event(true).boxed(),
     };
     // What the libraries have to say is about connections and bytes: at "info" it would bury our own lines.
     let libraries = level.min(Level::WARN);
@@ -49,7 +49,7 @@ mod tests {
     }
 
     /// What the events of this function look like.
-    fn written(level: Level, encoding: Encoding) -> Vec<String> {
+    fn written(level: Level, encoding: LogEncoding) -> Vec<String> {
         let lines = Lines::default();
         let output = lines.clone();
         let subscriber = subscriber(level, encoding, move || output.clone(), false);
@@ -65,14 +65,14 @@ mod tests {
 
     #[test]
     fn a_line_for_people() {
-        let [ready, frame] = &written(Level::INFO, Encoding::Console)[..] else { panic!("two lines") };
+        let [ready, frame] = &written(Level::INFO, LogEncoding::Console)[..] else { panic!("two lines") };
         assert!(ready.ends_with("ready listening=\"grpc.otlp=127.0.0.1:4317\""), "{ready}");
         assert!(frame.contains("a broken frame"), "{frame}");
     }
 
     #[test]
     fn a_line_for_programs() {
-        let [ready, _] = &written(Level::INFO, Encoding::Json)[..] else { panic!("two lines") };
+        let [ready, _] = &written(Level::INFO, LogEncoding::Json)[..] else { panic!("two lines") };
         let ready: serde_json::Value = serde_json::from_str(ready).unwrap();
         assert_eq!((&ready["message"], &ready["level"]), (&"ready".into(), &"INFO".into()));
         assert_eq!(ready["listening"], "grpc.otlp=127.0.0.1:4317");
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_level_is_the_lowest_that_is_written() {
-        assert_eq!(written(Level::DEBUG, Encoding::Console).len(), 3);
-        assert_eq!(written(Level::ERROR, Encoding::Console).len(), 0);
+        assert_eq!(written(Level::DEBUG, LogEncoding::Console).len(), 3);
+        assert_eq!(written(Level::ERROR, LogEncoding::Console).len(), 0);
     }
 }

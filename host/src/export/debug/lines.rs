@@ -2,7 +2,7 @@
 use opentelemetry_proto::tonic::{
     collector::{
         logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-        trace::v1::ExportTraceServiceRequest,
+        profiles::v1development::ExportProfilesServiceRequest, trace::v1::ExportTraceServiceRequest,
     },
     common::v1::{AnyValue, KeyValue, any_value},
     logs::v1::LogRecord,
@@ -44,6 +44,14 @@ pub(super) fn metrics(request: &ExportMetricsServiceRequest) -> Summary {
     let resources = count(request.resource_metrics.len(), "resource");
     let counts = format!("{resources}, {}, {}", count(metrics.len(), "metric"), count(points, "data point"));
     Summary { counts, lines }
+}
+
+/// Profiles are not written line by line: they mean little without their dictionary.
+pub(super) fn profiles(request: &ExportProfilesServiceRequest) -> Summary {
+    let scopes = request.resource_profiles.iter().flat_map(|resource| &resource.scope_profiles);
+    let profiles = scopes.map(|scope| scope.profiles.len()).sum();
+    let counts = format!("{}, {}", count(request.resource_profiles.len(), "resource"), count(profiles, "profile"));
+    Summary { counts, lines: String::new() }
 }
 
 fn count(n: usize, of: &str) -> String {

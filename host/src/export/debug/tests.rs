@@ -13,9 +13,10 @@ fn example(signal: Signal) -> Request {
         Signal::Logs => include_str!("../../../tests/data/otlp/logs.json"),
         Signal::Traces => include_str!("../../../tests/data/otlp/trace.json"),
         Signal::Metrics => include_str!("../../../tests/data/otlp/metrics.json"),
+        Signal::Profiles => include_str!("../../../tests/data/profiles.json"),
     };
     let body = json::from_json(signal, &serde_json::from_str(text).unwrap()).unwrap();
-    Request { signal, body, deadline: None }
+    Request::new(signal, body)
 }
 
 async fn written(verbosity: Verbosity, request: Request) -> String {
@@ -61,7 +62,7 @@ async fn detailed_is_everything() {
 #[tokio::test]
 async fn what_is_no_otlp_is_refused_and_output_that_fails_is_not_hidden() {
     let debug = Debug::with_output(Verbosity::Basic, |_| Err(io::ErrorKind::BrokenPipe.into()));
-    let request = Request { signal: Signal::Logs, body: (&b"\x0a\x05"[..]).into(), deadline: None };
+    let request = Request::new(Signal::Logs, (&b"\x0a\x05"[..]).into());
     assert!(matches!(debug.export(request).await, Err(Cause::Malformed(_))));
     assert!(matches!(debug.export(example(Signal::Logs)).await, Err(Cause::Write(_))));
 }

@@ -10,7 +10,7 @@ use prost::Message;
 use tokio::time::Instant;
 
 fn request(records: usize, text: &str) -> Request {
-    Request { signal: Signal::Logs, body: logs_bytes(records, text), deadline: None }
+    Request::new(Signal::Logs, logs_bytes(records, text))
 }
 
 /// What the file holds, read back.
@@ -55,7 +55,7 @@ async fn what_is_no_otlp_is_not_written() {
     let path = folder.path().join("kept.jsonl");
     let file = File::new(&path).unwrap();
     file.open().unwrap();
-    let request = Request { signal: Signal::Traces, body: (&b"\x0a\x05"[..]).into(), deadline: None };
+    let request = Request::new(Signal::Traces, (&b"\x0a\x05"[..]).into());
     let error = file.export(request).await.unwrap_err();
     assert_eq!(error.to_string(), "resourceSpans: the message ends within a value");
     assert_eq!(requests(&path), []);

@@ -1,7 +1,6 @@
-use std::{convert::Infallible, future::pending, net::SocketAddr, task};
+use std::{convert::Infallible, future::pending, task};
 
 use futures::future::BoxFuture;
-use http::HeaderMap;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
 use tokio::net::TcpListener;
 use tonic::{
@@ -12,32 +11,22 @@ use tonic::{
 
 use super::*;
 use crate::{
-    config::{Span, Spanned},
     receive::{PartialSuccess, Signal},
-    testing::{Collector, logs, logs_bytes},
+    testing::{Collector, logs, logs_bytes, otlp_grpc},
 };
 
-fn settings(address: SocketAddr) -> OtlpGrpcExporter {
-    OtlpGrpcExporter {
-        endpoint: Spanned::new(format!("http://{address}").parse().unwrap(), Span::default()),
-        compression: Compression::None,
-        timeout: None,
-        headers: HeaderMap::new(),
-    }
-}
-
 fn request() -> Request {
-    Request { signal: Signal::Logs, body: logs_bytes(2, "INFO"), deadline: None }
+    Request::new(Signal::Logs, logs_bytes(2, "INFO"))
 }
 
 #[tokio::test]
 async fn requests_and_headers_arrive() {
     let collector = Collector::start().await;
     for (compression, encoding) in
-        [(Compression::None, None), (Compression::Gzip, Some("gzip")), (Compression::Zstd, Some("zstd"))]
+        [(None, None), (Some(Encoding::Gzip), Some("gzip")), (Some(Encoding::Zstd), Some("zstd"))]
     {
-        let mut settings = settings(collector.address);
-        settings.compression = compression;
+        let mut settings = otlp_grpc(collector.address);
+        settings.compression.encoding = compression;
         settings.headers.insert("x-tenant", "shop".parse().unwrap());
         let answer = OtlpGrpc::new(&settings).export(request()).await.unwrap();
         assert_eq!(answer, Response::default());
@@ -53,14 +42,14 @@ async fn requests_and_headers_arrive() {
 async fn a_partial_success_is_handed_back() {
     let partial = || ExportLogsPartialSuccess { rejected_log_records: 1, error_message: "no".to_owned() };
     let collector = Collector::answering(move || Ok(Some(partial()))).await;
-    let answer = OtlpGrpc::new(&settings(collector.address)).export(request()).await.unwrap();
+    let answer = OtlpGrpc::new(&otlp_grpc(collector.address)).export(request()).await.unwrap();
     assert_eq!(answer.partial_success, Some(PartialSuccess { rejected: 1, error_message: "no".to_owned() }));
 }
 
 #[tokio::test]
 async fn what_the_destination_answers_is_told_from_what_happens_on_the_way() {
     let collector = Collector::answering(|| Err(Status::unknown("its own reason"))).await;
-    match OtlpGrpc::new(&settings(collector.address)).export(request()).await.unwrap_err() {
+    match OtlpGrpc::new(&otlp_grpc(collector.address)).export(request()).await.unwrap_err() {
         Cause::Refused(status) => {
             assert_eq!((status.code(), status.message()), (Code::Unknown, "its own reason"));
         }
@@ -73,7 +62,7 @@ async fn a_destination_may_start_late_and_restart() {
     let collector = Collector::start().await;
     let address = collector.address;
     collector.stop().await;
-    let exporter = OtlpGrpc::new(&settings(address));
+    let exporter = OtlpGrpc::new(&otlp_grpc(address));
     for _ in 0..2 {
         let error = exporter.export(request()).await.unwrap_err();
         assert!(matches!(error, Cause::Unreachable(_)), "{error}");
@@ -89,7 +78,7 @@ async fn a_destination_may_start_late_and_restart() {
 async fn an_answer_that_does_not_come_is_a_timeout() {
     // It takes connections and never says anything.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut settings = settings(silent.local_addr().unwrap());
+    let mut settings = otlp_grpc(silent.local_addr().unwrap());
     settings.timeout = Some(Duration::from_millis(20));
     let error = OtlpGrpc::new(&settings).export(request()).await.unwrap_err();
     assert_eq!(error.to_string(), "no answer within 20ms");
@@ -103,7 +92,7 @@ async fn an_answer_that_does_not_come_is_a_timeout() {
 #[tokio::test]
 async fn a_connection_that_breaks_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let exporter = OtlpGrpc::new(&settings(listener.local_addr().unwrap()));
+    let exporter = OtlpGrpc::new(&otlp_grpc(listener.local_addr().unwrap()));
     tokio::spawn(async move {
         loop {
             drop(listener.accept().await);
@@ -135,7 +124,7 @@ impl Service<http::Request<Body>> for CutsOff {
 #[tokio::test]
 async fn an_answer_that_is_cut_off_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let exporter = OtlpGrpc::new(&settings(listener.local_addr().unwrap()));
+    let exporter = OtlpGrpc::new(&otlp_grpc(listener.local_addr().unwrap()));
     tokio::spawn(Server::builder().serve_with_incoming(CutsOff, TcpIncoming::from(listener)));
     let error = exporter.export(request()).await.unwrap_err();
     assert!(matches!(error, Cause::Unreachable(_)), "{error}");
@@ -144,7 +133,7 @@ async fn an_answer_that_is_cut_off_is_unreachable() {
 #[tokio::test]
 async fn requests_share_one_connection_side_by_side() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let exporter = OtlpGrpc::new(&settings(listener.local_addr().unwrap()));
+    let exporter = OtlpGrpc::new(&otlp_grpc(listener.local_addr().unwrap()));
     // It answers no request before it has all ten, and takes no second connection.
     let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(10));
     let service = Together(barrier);

@@ -17,7 +17,7 @@ use super::*;
 use crate::{
     codec::ClientCodec,
     receive::PartialSuccess,
-    status::{Error, has_retry_info},
+    status::{Error, retry_delay},
     testing::{channel, client, logs, logs_bytes},
 };
 
@@ -120,7 +120,7 @@ async fn what_is_too_large_is_refused_for_good() {
         for len in [LIMIT + 1, 100 * LIMIT] {
             let status = send(address, path, zeros(len), compression).await.unwrap_err();
             assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
-            assert!(!has_retry_info(&status));
+            assert_eq!(retry_delay(&status), None);
             let message =
                 "the request is larger than 100000 bytes: send smaller batches, or raise max_recv_msg_size_mib";
             assert_eq!(status.message(), message);

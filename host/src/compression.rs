@@ -1,0 +1,190 @@
+//! Compression of whole messages, for both directions of both transports.
+use std::{
+    fmt,
+    io::{self, Read, Write},
+};
+
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+
+/// How a message is compressed, as `Content-Encoding` and `grpc-encoding` name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+    /// RFC 1950, which HTTP calls deflate, or RFC 1951, which some clients take it for. Only ever read.
+    Deflate,
+}
+
+/// Why a message can't be decompressed.
+#[derive(Debug, thiserror::Error)]
+pub enum DecompressError {
+    /// It is larger than it may be. No more than the limit was kept of it.
+    #[error("larger than {0} bytes")]
+    TooLarge(usize),
+    /// It is not what it claims to be.
+    #[error("not {encoding}: {reason}")]
+    Corrupt {
+        /// What it claims to be.
+        encoding: Encoding,
+        /// What is wrong.
+        reason: io::Error,
+    },
+}
+
+/// What a frame of Zstandard may ask to be kept of it in memory, as a power of two: 8 MiB, what RFC 8878 (section
+/// 3.1.1.1.2) asks decoders to take, and what no more than that may be taken for.
+const MAX_ZSTD_WINDOW: u32 = 23;
+
+impl Encoding {
+    /// The encoding of this name. Names have no case (RFC 9110, section 8.4.1).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if is("gzip") || is("x-gzip") {
+            Some(Self::Gzip)
+        } else if is("zstd") {
+            Some(Self::Zstd)
+        } else if is("deflate") || is("zlib") {
+            Some(Self::Deflate)
+        } else {
+            None
+        }
+    }
+
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Deflate => "deflate",
+        }
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Decompresses `message` as far as `limit` bytes: what is larger costs no more than those.
+///
+/// # Errors
+/// [`DecompressError`].
+pub fn decompress(encoding: Encoding, message: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
+    let corrupt = |reason| DecompressError::Corrupt { encoding, reason };
+    let mut reader: Box<dyn Read + '_> = match encoding {
+        Encoding::Gzip => Box::new(MultiGzDecoder::new(message)),
+        Encoding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(message).map_err(corrupt)?;
+            decoder.window_log_max(MAX_ZSTD_WINDOW).map_err(corrupt)?;
+            Box::new(decoder)
+        }
+        Encoding::Deflate if is_zlib(message) => Box::new(ZlibDecoder::new(message)),
+        Encoding::Deflate => Box::new(DeflateDecoder::new(message)),
+    };
+    // Log records shrink to a fifth or less; a bomb gets no more room than it fills.
+    let mut body = Vec::with_capacity((message.len().saturating_mul(4)).min(limit));
+    let read = (&mut reader).take(limit as u64 + 1).read_to_end(&mut body).map_err(corrupt)?;
+    if read > limit { Err(DecompressError::TooLarge(limit)) } else { Ok(body) }
+}
+
+/// Compresses `message`. `level` is the encoding's own; without one it is the encoding's default.
+///
+/// # Panics
+/// Never: writing to memory does not fail.
+#[must_use]
+pub fn compress(encoding: Encoding, level: Option<i32>, message: &[u8]) -> Vec<u8> {
+    let buffer = Vec::with_capacity(message.len() / 4);
+    let flate = || level.map_or(flate2::Compression::default(), |level| flate2::Compression::new(level.unsigned_abs()));
+    let compressed = match encoding {
+        Encoding::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(buffer, flate());
+            encoder.write_all(message).and_then(|()| encoder.finish())
+        }
+        Encoding::Deflate => {
+            let mut encoder = flate2::write::ZlibEncoder::new(buffer, flate());
+            encoder.write_all(message).and_then(|()| encoder.finish())
+        }
+        Encoding::Zstd => {
+            let level = level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);
+            zstd::stream::write::Encoder::new(buffer, level)
+                .and_then(|mut encoder| encoder.write_all(message).map(|()| encoder))
+                .and_then(zstd::stream::write::Encoder::finish)
+        }
+    };
+    compressed.expect("memory takes everything")
+}
+
+/// Whether `message` begins like zlib's format (RFC 1950, section 2.2): the method is deflate, and the check fits.
+fn is_zlib(message: &[u8]) -> bool {
+    match message {
+        [method, flags, ..] => method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Encoding; 3] = [Encoding::Gzip, Encoding::Zstd, Encoding::Deflate];
+
+    #[test]
+    fn what_is_compressed_comes_back() {
+        let message: Vec<u8> = (0..100_000_u32).flat_map(|n| (n % 251).to_le_bytes()).collect();
+        for encoding in ALL {
+            for level in [None, Some(1), Some(9)] {
+                let compressed = compress(encoding, level, &message);
+                assert!(compressed.len() < message.len() / 10);
+                assert_eq!(decompress(encoding, &compressed, message.len()).unwrap(), message, "{encoding}");
+            }
+            let empty = compress(encoding, None, &[]);
+            assert!(decompress(encoding, &empty, 0).unwrap().is_empty(), "{encoding}");
+        }
+    }
+
+    #[test]
+    fn deflate_is_taken_with_and_without_its_header() {
+        let message = b"level=info ".repeat(100);
+        let mut raw = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        raw.write_all(&message).unwrap();
+        let raw = raw.finish().unwrap();
+        assert_eq!(decompress(Encoding::Deflate, &raw, 10_000).unwrap(), message);
+    }
+
+    #[test]
+    fn several_members_and_frames_are_one_message() {
+        for encoding in [Encoding::Gzip, Encoding::Zstd] {
+            let two = [compress(encoding, None, b"one "), compress(encoding, None, b"two")].concat();
+            assert_eq!(decompress(encoding, &two, 100).unwrap(), b"one two", "{encoding}");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_exact_and_a_bomb_is_cut_off() {
+        let bomb = vec![0; 1 << 24];
+        for encoding in ALL {
+            let compressed = compress(encoding, None, &bomb);
+            assert!(decompress(encoding, &compressed, bomb.len()).is_ok(), "{encoding}");
+            for limit in [bomb.len() - 1, 1, 0] {
+                let error = decompress(encoding, &compressed, limit).unwrap_err();
+                assert!(matches!(error, DecompressError::TooLarge(found) if found == limit), "{encoding}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_something_else_is_corrupt() {
+        for encoding in ALL {
+            let compressed = compress(encoding, None, b"level=info msg=ready");
+            for bytes in [&compressed[..compressed.len() - 1], b"plain text, no compression"] {
+                let error = decompress(encoding, bytes, 1000).unwrap_err();
+                assert!(matches!(error, DecompressError::Corrupt { .. }), "{encoding}: {error}");
+            }
+        }
+    }
+}
