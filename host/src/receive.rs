@@ -1,16 +1,18 @@
 //! OTLP in: one export request at a time, as the protobuf bytes that came.
 //!
-//! A transport hands each request to a [`Handler`] and sends what it answers. Nothing here looks inside a request.
+//! A transport hands each request to a [`Handler`] and sends what it answers. What comes as JSON is made protobuf;
+//! otherwise nothing here looks inside a request.
 use std::{fmt, sync::Arc};
 
+use ::http::HeaderMap;
 use bytes::Bytes;
-use http::HeaderMap;
 use prost::Message;
 use tokio::time::Instant;
 
 use crate::status::Error;
 
 pub mod grpc;
+pub mod http;
 
 /// What an export request carries. Each has its own service in OTLP/gRPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
