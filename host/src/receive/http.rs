@@ -62,7 +62,7 @@ impl<H: Handler> OtlpHttp<H> {
         let (decoded, _held) = encoded.decode(wire, held).await?;
         let metadata = self.settings.listener.include_metadata.then(|| Arc::new(head.headers));
         let request = Request { signal, body: decoded.body, json: decoded.json, deadline: None, metadata };
-        Ok((signal, self.handler.export(request).await?))
+        Ok((signal, self.handler.export(request).await?.shortened()))
     }
 
     fn signal(&self, path: &str) -> Result<Signal, Error> {
@@ -130,4 +130,3 @@ fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Error> {
         ))
     })
 }
-
