@@ -139,9 +139,9 @@ async fn requests_share_one_connection_side_by_side() {
     let service = Together(barrier);
     let one = futures::stream::once(async move { listener.accept().await.map(|(stream, _)| stream) });
     let incoming = futures::StreamExt::chain(one, futures::stream::once(pending()));
-    tokio::spawn(
-        Server::builder().serve_with_incoming(crate::receive::grpc::OtlpGrpc::new(service, 1 << 20), incoming),
-    );
+    let memory = crate::memory::MemoryLimiter::new(1 << 20);
+    let service = crate::receive::grpc::OtlpGrpc::new(service, &crate::testing::grpc_listener(1 << 20), memory);
+    tokio::spawn(Server::builder().serve_with_incoming(service, incoming));
     let answers = futures::future::join_all((0..10).map(|_| exporter.export(request()))).await;
     assert!(answers.iter().all(Result::is_ok));
 }
