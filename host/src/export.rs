@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use tonic::{Code, Status};
 
-use self::{debug::Debug, file::File, otlp_grpc::OtlpGrpc};
+use self::{debug::Debug, file::File, otlp::Otlp};
 use crate::{
     config::{self, Config, Diagnostic, Diagnostics},
     json,
@@ -15,7 +15,11 @@ use crate::{
 
 mod debug;
 mod file;
+mod otlp;
 mod otlp_grpc;
+mod otlp_http;
+pub(crate) mod retry;
+mod transport;
 mod turn;
 
 /// A configured destination. Clones share its connection or file.
@@ -27,7 +31,7 @@ pub struct Exporter {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    OtlpGrpc(OtlpGrpc),
+    Otlp(Arc<Otlp>),
     File(File),
     Debug(Debug),
 }
@@ -116,7 +120,7 @@ impl Exporter {
     /// When the path of a `file` can't be one.
     pub fn new(name: &str, config: &config::Exporter) -> io::Result<Self> {
         let kind = match config {
-            config::Exporter::Otlp(config) => Kind::OtlpGrpc(OtlpGrpc::new(config)),
+            config::Exporter::Otlp(config) => Kind::Otlp(Arc::new(Otlp::new(config))),
             config::Exporter::File(config) => Kind::File(File::new(&config.path.value)?),
             config::Exporter::Debug(config) => Kind::Debug(Debug::new(config.verbosity)),
         };
@@ -132,7 +136,7 @@ impl Exporter {
     fn open(&self) -> io::Result<()> {
         match &self.kind {
             Kind::File(file) => file.open(),
-            Kind::OtlpGrpc(_) | Kind::Debug(_) => Ok(()),
+            Kind::Otlp(_) | Kind::Debug(_) => Ok(()),
         }
     }
 
@@ -142,7 +146,7 @@ impl Exporter {
     /// [`ExportError`], when the destination did not take the request or did not say so in time.
     pub async fn export(&self, request: Request) -> Result<Response, ExportError> {
         let answer = match &self.kind {
-            Kind::OtlpGrpc(otlp) => otlp.export(request).await,
+            Kind::Otlp(otlp) => otlp.export(request).await,
             Kind::File(file) => file.export(request).await,
             Kind::Debug(debug) => debug.export(request).await,
         };
@@ -150,15 +154,15 @@ impl Exporter {
     }
 }
 
-impl ExportError {
-    /// Whether the sender should try again.
+impl Cause {
+    /// Whether another attempt may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        match &self.cause {
-            Cause::Unreachable(_) | Cause::Timeout(_) | Cause::Write(_) => true,
-            Cause::Malformed(_) => false,
+        match self {
+            Self::Unreachable(_) | Self::Timeout(_) | Self::Write(_) => true,
+            Self::Malformed(_) => false,
             // The list is the OTLP specification's.
-            Cause::Refused(status) => match status.code() {
+            Self::Refused(status) => match status.code() {
                 Code::Cancelled
                 | Code::DeadlineExceeded
                 | Code::Aborted
@@ -169,6 +173,35 @@ impl ExportError {
                 _ => false,
             },
         }
+    }
+
+    /// How long the destination asks to be left alone.
+    #[must_use]
+    pub fn delay(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(status) => retry_delay(status),
+            _ => None,
+        }
+    }
+}
+
+impl AsRef<Cause> for Cause {
+    fn as_ref(&self) -> &Cause {
+        self
+    }
+}
+
+impl AsRef<Cause> for ExportError {
+    fn as_ref(&self) -> &Cause {
+        &self.cause
+    }
+}
+
+impl ExportError {
+    /// Whether the sender should try again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.cause.is_retryable()
     }
 
     /// Of the failures of one request at several destinations, the one that its sender is answered with: the

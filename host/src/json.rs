@@ -49,6 +49,15 @@ pub fn from_json(signal: Signal, document: &Value) -> Result<Bytes, Error> {
     Ok(body.into())
 }
 
+/// Reads an export request from the text of a document, as [`from_json`] does.
+///
+/// # Errors
+/// [`Error`], when the text is no JSON, is nested more than 128 deep, or is no such request.
+pub fn from_text(signal: Signal, text: &[u8]) -> Result<Bytes, Error> {
+    let document = serde_json::from_slice(text).map_err(|e| Error::new(e.to_string()))?;
+    from_json(signal, &document)
+}
+
 /// The signal that `document` holds, by its top key: `resourceLogs`, `resourceSpans` or `resourceMetrics`.
 #[must_use]
 pub fn signal(document: &Value) -> Option<Signal> {

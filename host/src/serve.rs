@@ -12,8 +12,13 @@ use tonic::transport::server::TcpIncoming;
 
 use self::{pages::Health, tracked::Tracked};
 use crate::{
-    config::{Address, Config, Diagnostics, Spanned},
-    receive::{Handler, grpc::OtlpGrpc},
+    config::{Address, Config, Diagnostics, GrpcListener, Spanned},
+    memory::MemoryLimiter,
+    receive::{
+        Handler,
+        conveniences::{Conveniences, GrpcServices},
+        grpc::OtlpGrpc,
+    },
     telemetry::Metrics,
 };
 
@@ -34,7 +39,8 @@ pub struct Server<H> {
 struct Receiver<H> {
     name: String,
     listener: TcpListener,
-    max_request: usize,
+    settings: GrpcListener,
+    memory: MemoryLimiter,
     handler: H,
 }
 
@@ -80,6 +86,7 @@ impl<H: Handler> Server<H> {
         mut handler: impl FnMut(&str) -> H,
     ) -> Result<Self, Diagnostics> {
         let mut problems = Diagnostics::default();
+        let memory = MemoryLimiter::new(config.memory_limit);
         let mut receivers = Vec::new();
         for (name, receiver) in &config.receivers {
             let Some(grpc) = &receiver.grpc else { continue };
@@ -87,7 +94,8 @@ impl<H: Handler> Server<H> {
                 receivers.push(Receiver {
                     name: name.clone(),
                     listener,
-                    max_request: grpc.max_recv_msg_size,
+                    settings: grpc.clone(),
+                    memory: memory.clone(),
                     handler: handler(name),
                 });
             }
@@ -133,10 +141,14 @@ impl<H: Handler> Server<H> {
         }
         pages.spawn(upkeep(self.metrics));
 
+        let conveniences = Conveniences::new().await;
         let tracked = Tracked::new(cut_off.clone());
         let mut receivers = JoinSet::new();
         for receiver in self.receivers {
-            let service = tracked.wrap(OtlpGrpc::new(receiver.handler, receiver.max_request));
+            let service = tracked.wrap(GrpcServices::new(
+                OtlpGrpc::new(receiver.handler, &receiver.settings, receiver.memory),
+                conveniences.clone(),
+            ));
             let incoming =
                 TcpIncoming::from(receiver.listener).with_nodelay(Some(true)).with_keepalive(Some(TCP_KEEP_ALIVE));
             let incoming = patient(incoming, move |e| cannot_accept(&receiver.name, e));
@@ -157,6 +169,7 @@ impl<H: Handler> Server<H> {
 
         tracing::info!(requests = tracked.under_way(), ?grace, "draining");
         health.drain();
+        conveniences.drain().await;
         drain.cancel();
         let mut closed = pin!(async { while receivers.join_next().await.is_some() {} });
         let done = async {

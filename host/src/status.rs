@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use prost::Message;
+use prost_types::Any;
 use tonic::{
     Code, Status,
     metadata::{MetadataMap, MetadataValue},
@@ -165,6 +166,17 @@ impl From<Refusal> for Status {
         let mut metadata = MetadataMap::new();
         metadata.insert_bin(RETRY_INFO, MetadataValue::from_bytes(&info.encode_to_vec()));
         Status::with_error_details_and_metadata(code, message, ErrorDetails::with_retry_info(delay), metadata)
+    }
+}
+
+/// What the sender is answered over HTTP, as the body.
+impl From<Refusal> for pb::Status {
+    fn from(Refusal { code, message, delay, .. }: Refusal) -> Self {
+        let details = delay.map(|delay| Any {
+            type_url: RetryInfo::TYPE_URL.to_owned(),
+            value: pb::RetryInfo::from(RetryInfo::new(Some(delay))).encode_to_vec(),
+        });
+        Self { code: code.into(), message, details: details.into_iter().collect() }
     }
 }
 
