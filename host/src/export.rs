@@ -7,7 +7,8 @@ use tonic::{Code, Status};
 
 use self::{debug::Debug, file::File, otlp::Otlp};
 use crate::{
-    config::{self, Config, Diagnostic, Diagnostics},
+    config::{self, Config, Diagnostic, Diagnostics, Span},
+    files::FileError,
     json,
     receive::{Request, Response},
     status::retry_delay,
@@ -66,10 +67,21 @@ pub enum Cause {
     Malformed(#[from] json::Error),
 }
 
+/// Why an exporter can't be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The path of a `file`.
+    #[error(transparent)]
+    Path(#[from] io::Error),
+    /// A file of `tls`.
+    #[error(transparent)]
+    Tls(#[from] FileError),
+}
+
 /// Builds every exporter of `config`, by its name. Nothing is opened yet, and no destination needs to be there.
 ///
 /// # Errors
-/// What is wrong with a configured path, at its place in the configuration.
+/// What is wrong with a configured file, at its place in the configuration.
 pub fn build(config: &Config) -> Result<BTreeMap<String, Exporter>, Diagnostics> {
     let mut problems = Diagnostics::default();
     let mut exporters = BTreeMap::new();
@@ -104,12 +116,14 @@ pub fn open(config: &Config, exporters: &BTreeMap<String, Exporter>) -> Result<(
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-/// Only files can fail before the first request, and only for their paths.
-fn problem(config: &Config, name: &str, error: &io::Error) -> Diagnostic {
-    let message = format!("{name} can't write here: {error}");
-    match config.exporters.get(name) {
-        Some(config::Exporter::File(file)) => config.diagnostic(file.path.span, message),
-        _ => Diagnostic::file(&config.source.path, message),
+/// Only files can fail before the first request.
+fn problem(config: &Config, name: &str, error: &OpenError) -> Diagnostic {
+    match (error, config.exporters.get(name)) {
+        (OpenError::Tls(error), _) if error.span != Span::default() => config.diagnostic(error.span, error.to_string()),
+        (OpenError::Path(error), Some(config::Exporter::File(file))) => {
+            config.diagnostic(file.path.span, format!("{name} can't write here: {error}"))
+        }
+        _ => Diagnostic::file(&config.source.path, format!("{name}: {error}")),
     }
 }
 
@@ -117,10 +131,10 @@ impl Exporter {
     /// Makes the exporter `name`, without opening anything.
     ///
     /// # Errors
-    /// When the path of a `file` can't be one.
-    pub fn new(name: &str, config: &config::Exporter) -> io::Result<Self> {
+    /// When the path of a `file` can't be one, or a file of `tls` can't be used.
+    pub fn new(name: &str, config: &config::Exporter) -> Result<Self, OpenError> {
         let kind = match config {
-            config::Exporter::Otlp(config) => Kind::Otlp(Arc::new(Otlp::new(config))),
+            config::Exporter::Otlp(config) => Kind::Otlp(Arc::new(Otlp::new(config)?)),
             config::Exporter::File(config) => Kind::File(File::new(&config.path.value)?),
             config::Exporter::Debug(config) => Kind::Debug(Debug::new(config.verbosity)),
         };
@@ -133,9 +147,9 @@ impl Exporter {
         &self.name
     }
 
-    fn open(&self) -> io::Result<()> {
+    fn open(&self) -> Result<(), OpenError> {
         match &self.kind {
-            Kind::File(file) => file.open(),
+            Kind::File(file) => Ok(file.open()?),
             Kind::Otlp(_) | Kind::Debug(_) => Ok(()),
         }
     }

@@ -16,8 +16,10 @@ use super::{
 use crate::{
     compression::{Encoding, compress},
     config::{Compression, HttpEncoding, OtlpExporter, Protocol},
+    files::FileError,
     json,
     receive::{Request, Response, Signal},
+    tls::{self, ClientTls},
 };
 
 /// A destination, or several that are all alike.
@@ -55,9 +57,13 @@ const AGENT: &str = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
 
 impl Otlp {
     /// Nothing is connected, so the destination need not be there.
-    pub(super) fn new(config: &OtlpExporter) -> Self {
+    ///
+    /// # Errors
+    /// The file of `tls` at fault.
+    pub(super) fn new(config: &OtlpExporter) -> Result<Self, FileError> {
         let settings = Settings {
             http2_only: config.protocol == Protocol::Grpc,
+            tls: tls(config)?,
             keepalive: config.keepalive,
             // Half, so that another address can be tried after one that does not answer.
             connect_timeout: config.timeout.map_or(CONNECT_TIMEOUT, |timeout| (timeout / 2).min(CONNECT_TIMEOUT)),
@@ -75,7 +81,7 @@ impl Otlp {
                 overrides.iter().map(|(signal, url)| (*signal, transport(&url.value))).collect()
             }
         };
-        Self {
+        Ok(Self {
             protocol: config.protocol.clone(),
             transport: Transport::new(config.endpoints.iter().map(|endpoint| &endpoint.value), &settings),
             overrides,
@@ -84,7 +90,7 @@ impl Otlp {
             compression: config.compression,
             timeout: config.timeout,
             retry: config.retry.clone(),
-        }
+        })
     }
 
     /// Sends `request` and waits for the answer, until the configured timeout or the sender's own deadline. Where
@@ -186,6 +192,16 @@ impl Otlp {
         };
         if is_cheap || is_small { make() } else { blocking(make).await }
     }
+}
+
+/// How `https` endpoints are spoken to, where there are any.
+fn tls(config: &OtlpExporter) -> Result<Option<ClientTls>, FileError> {
+    let (overrides, alpn): (_, &[&[u8]]) = match &config.protocol {
+        Protocol::Grpc => (None, &[tls::H2]),
+        Protocol::Http { overrides, .. } => (Some(overrides.values()), &[tls::H2, tls::HTTP_1_1]),
+    };
+    let mut destinations = config.endpoints.iter().chain(overrides.into_iter().flatten());
+    destinations.any(|destination| destination.value.tls).then(|| ClientTls::new(&config.tls, alpn)).transpose()
 }
 
 /// What tells the other side of compression.

@@ -6,13 +6,17 @@ use tokio::time::{Instant, sleep_until};
 use super::Cause;
 use crate::config::Retry;
 
-/// How long a sender waits that does not say so, as over OTLP/HTTP: exporters give up after ten seconds by default,
-/// and some then drop the data, where an answer in time would let them try again.
-const PATIENCE: Duration = Duration::from_secs(9);
+/// How long a sender waits that does not say so, as over OTLP/HTTP: the exporters' default.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// When the last answer is due for a request that came at `started`.
+/// The part of a sender's wait that is left for the answer's way back. An exporter that is not answered in time may
+/// drop the data, where an answer lets it try again.
+const MARGIN: u32 = 10;
+
+/// Until when a request that came at `started` is tried again, and its sender answered.
 pub(crate) fn last(started: Instant, deadline: Option<Instant>) -> Instant {
-    deadline.unwrap_or(started + PATIENCE)
+    let wait = deadline.map_or(PATIENCE, |deadline| deadline.saturating_duration_since(started));
+    started + (wait - wait / MARGIN)
 }
 
 /// Makes further attempts after `failure`, until one succeeds, or fails for good, or the next could not begin before
@@ -54,3 +58,6 @@ fn vary(interval: Duration, factor: f64) -> Duration {
 fn times(interval: Duration, factor: f64) -> Duration {
     Duration::try_from_secs_f64(interval.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
+
+#[cfg(test)]
+mod tests;

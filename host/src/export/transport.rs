@@ -18,7 +18,10 @@ use hyper::body::Incoming;
 
 use self::endpoint::Endpoint;
 use super::Cause;
-use crate::config::{ClientKeepalive, Destination};
+use crate::{
+    config::{ClientKeepalive, Destination},
+    tls::ClientTls,
+};
 
 mod connect;
 mod endpoint;
@@ -36,6 +39,8 @@ pub(super) struct Transport {
 pub(super) struct Settings {
     /// Whether HTTP/2 is spoken, as gRPC is, even where nothing was negotiated.
     pub(super) http2_only: bool,
+    /// For the endpoints that are to be encrypted.
+    pub(super) tls: Option<ClientTls>,
     /// When HTTP/2 connections are asked for a sign of life.
     pub(super) keepalive: ClientKeepalive,
     /// How long a connection may take to be made.

@@ -23,6 +23,7 @@ use tokio::{
 use tower::Service;
 
 use super::{Settings, chain};
+use crate::tls::{self, ClientTls};
 
 /// Where a connection goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub(super) enum Place {
 pub(super) struct Connector {
     place: Place,
     tcp: HttpConnector,
+    tls: Option<(ClientTls, Arc<str>)>,
     timeout: Duration,
 }
 
@@ -62,25 +64,27 @@ pub(super) struct ConnectError {
 const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 impl Connector {
-    pub(super) fn new(place: Place, settings: &Settings) -> Self {
+    /// Where `secured_for` is a host, connections are encrypted, and what is there must show that it is this host.
+    pub(super) fn new(place: Place, secured_for: Option<&str>, settings: &Settings) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEP_ALIVE));
-        Self { place, tcp, timeout: settings.connect_timeout }
+        let tls = settings.tls.clone().zip(secured_for.map(Into::into));
+        Self { place, tcp, tls, timeout: settings.connect_timeout }
     }
 
     async fn connect(mut self) -> Result<Stream, String> {
-        Ok(match &self.place {
+        let io: Box<dyn Io> = match &self.place {
             Place::Tcp(address) => {
                 let uri = format!("http://{address}").parse().expect("an address is an authority");
-                let tcp = self.tcp.call(uri).await.map_err(|error| chain(&error))?;
-                Stream { io: Box::new(tcp.into_inner()), is_h2: false }
+                Box::new(self.tcp.call(uri).await.map_err(|error| chain(&error))?.into_inner())
             }
-            Place::Unix(path) => {
-                let unix = UnixStream::connect(path).await.map_err(|error| error.to_string())?;
-                Stream { io: Box::new(unix), is_h2: false }
-            }
-        })
+            Place::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(|error| error.to_string())?),
+        };
+        let Some((tls, host)) = self.tls else { return Ok(Stream { io, is_h2: false }) };
+        let io = tls.connect(&host, io).await.map_err(|error| format!("TLS: {}", chain(&error)))?;
+        let is_h2 = io.get_ref().1.alpn_protocol() == Some(tls::H2);
+        Ok(Stream { io: Box::new(io), is_h2 })
     }
 }
 

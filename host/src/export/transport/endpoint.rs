@@ -176,11 +176,11 @@ impl Target {
     fn new(place: Place, endpoint: &Endpoint) -> Self {
         let Endpoint { destination, settings, .. } = endpoint;
         // A socket in the file system has no host; HTTP wants one.
-        let authority = match &destination.address {
-            tcp @ Address::Tcp { .. } => tcp.to_string(),
-            Address::Unix(_) => "localhost".to_owned(),
+        let (host, authority) = match &destination.address {
+            tcp @ Address::Tcp { host, .. } => (host.as_str(), tcp.to_string()),
+            Address::Unix(_) => ("localhost", "localhost".to_owned()),
         };
-        let connector = Connector::new(place.clone(), settings);
+        let connector = Connector::new(place.clone(), destination.tls.then_some(host), settings);
         let keepalive = settings.keepalive;
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
