@@ -8,8 +8,7 @@ use std::{
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest,
 };
-use prost::Message;
-use serde::Serialize;
+use prost::{DecodeError, Message as _};
 use serde_json::Value;
 use sluicegate_tests::{
     config::Config, otlp::assert_same, process::Process, program::Sluicegate, sink::Sink, until, wire::Signal,
@@ -69,7 +68,14 @@ const GO: Sdk = Sdk {
 const JAVA: Sdk = Sdk {
     name: "java",
     // It runs for a moment only, so it should begin soon.
-    command: &["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", "target/classes:target/libraries/*", "Emit"],
+    command: &[
+        "java",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-cp",
+        "target/classes:target/libraries/*",
+        "Emit",
+    ],
     protocols: &[Protocol("grpc", Retries), Protocol("http/protobuf", Retries)],
     timeout: "30000",
 };
@@ -160,13 +166,9 @@ struct Outcome {
 async fn against_sluicegate(sdk: &Sdk, protocol: &str) -> Outcome {
     let destination = free();
     let config = Config::to(&format!("http://{destination}")).http("");
-    let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
+    let mut sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
     let address = if protocol == "grpc" { sluicegate.grpc() } else { sluicegate.http() };
-    let refused = async || {
-        let page = sluicegate.page().await.expect("a page of metrics");
-        let refused = ["log_records", "spans", "metric_points"].map(|item| format!("receiver_refused_{item}"));
-        refused.iter().all(|counter| page.sum(counter, &[]) > 0)
-    };
+    let refused = async || every_signal(&sluicegate.process().log(), "Connection refused", "\"signal\":\"");
     interrupted(sdk, protocol, address, destination, refused).await
 }
 
@@ -184,13 +186,16 @@ async fn against_collector(sdk: &Sdk, protocol: &str) -> Outcome {
     );
     let collector = Collector::start(&config).await.expect("the Collector starts");
     let address = if protocol == "grpc" { collector.address("in") } else { collector.http("in") };
-    let refused = async || {
-        let log = collector.log();
-        let refused: Vec<_> = log.lines().filter(|line| line.contains("Exporting failed")).collect();
-        let signals = ["logs", "traces", "metrics"].map(|signal| format!("\"otelcol.signal\": \"{signal}\""));
-        signals.iter().all(|signal| refused.iter().any(|line| line.contains(signal)))
-    };
+    let refused = async || every_signal(&collector.log(), "connection refused", "\"otelcol.signal\": \"");
     interrupted(sdk, protocol, address, destination, refused).await
+}
+
+/// Whether `log` has a line with `message` for every signal, whose name stands after `field`.
+fn every_signal(log: &str, message: &str, field: &str) -> bool {
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(message)).collect();
+    ["logs", "traces", "metrics"]
+        .iter()
+        .all(|signal| lines.iter().any(|line| line.contains(&format!("{field}{signal}"))))
 }
 
 /// Runs an application which sends to `address`, and lets `destination` come up when it was `refused`.
@@ -206,10 +211,10 @@ async fn interrupted(
     let sink = Sink::start_at(destination);
     let report = report(application).await;
     let taken = sink.taken();
-    let requests = taken.iter().map(|received| match received.signal {
-        Signal::Logs => json::<ExportLogsServiceRequest>(&received.body),
-        Signal::Traces => json::<ExportTraceServiceRequest>(&received.body),
-        Signal::Metrics => json::<ExportMetricsServiceRequest>(&received.body),
+    let requests = taken.into_iter().map(|received| match received.signal {
+        Signal::Logs => json(ExportLogsServiceRequest::decode(received.body).map(serde_json::to_value)),
+        Signal::Traces => json(ExportTraceServiceRequest::decode(received.body).map(serde_json::to_value)),
+        Signal::Metrics => json(ExportMetricsServiceRequest::decode(received.body).map(serde_json::to_value)),
     });
     Outcome { report, arrived: Telemetry::read("interrupted", requests) }
 }
@@ -253,10 +258,9 @@ async fn report(mut application: Process) -> Value {
     report.unwrap_or_else(|error| panic!("{error} in {:?}; the log:\n{}", ended.output, ended.log))
 }
 
-/// A request as OTLP JSON.
-fn json<T: Message + Default + Serialize>(body: &[u8]) -> Value {
-    let request = T::decode(body).expect("what is forwarded is valid");
-    serde_json::to_value(request).expect("a request is OTLP JSON")
+/// A request that was decoded and written as OTLP JSON.
+fn json(request: Result<serde_json::Result<Value>, DecodeError>) -> Value {
+    request.expect("what is forwarded is valid").expect("a request is OTLP JSON")
 }
 
 /// An address that nobody listens on.
