@@ -20,6 +20,7 @@ mod codec;
 pub mod compression;
 pub mod config;
 pub mod export;
+pub mod files;
 pub mod filter;
 pub mod json;
 pub mod memory;
@@ -32,3 +33,4 @@ pub mod status;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod tls;
