@@ -45,6 +45,7 @@ pub struct ProcessorMetrics {
 pub struct ExporterMetrics {
     sent: Counter,
     failed: Counter,
+    duplicated: Counter,
     in_flight: Gauge,
 }
 
@@ -75,6 +76,7 @@ filter_failures: Calls of a filter that failed
 filter_duration_seconds: How long a filter took for one batch
 exporter_sent_log_records: Log records that the destination took
 exporter_send_failed_log_records: Log records that the destination did not take
+exporter_duplicated_log_records: Log records that the destination took and will get again
 exporter_in_flight_requests: Requests that wait for the destination's answer
 ";
 
@@ -157,6 +159,7 @@ impl Metrics {
         ExporterMetrics {
             sent: self.counter("exporter_sent_log_records", &labels),
             failed: self.counter("exporter_send_failed_log_records", &labels),
+            duplicated: self.counter("exporter_duplicated_log_records", &labels),
             in_flight: self.recorder.register_gauge(&key("exporter_in_flight_requests", &labels), &METADATA),
         }
     }
@@ -281,6 +284,11 @@ impl ExporterMetrics {
     pub fn failed(&self, records: u64) {
         self.failed.increment(records);
     }
+
+    /// The destination took `records`, whose sender was told to send them again.
+    pub fn duplicated(&self, records: u64) {
+        self.duplicated.increment(records);
+    }
 }
 
 impl Drop for InFlight {
@@ -335,6 +343,7 @@ mod tests {
         let exporter = metrics.exporter("otlp_grpc/main");
         exporter.sent(5);
         exporter.failed(6);
+        exporter.duplicated(7);
         let _in_flight = exporter.start();
         insta::assert_snapshot!(page(&metrics).join("\n"));
     }
