@@ -27,6 +27,7 @@ pub mod json;
 pub mod memory;
 pub mod pipeline;
 pub mod receive;
+mod schema;
 pub mod send;
 pub mod serve;
 pub mod status;

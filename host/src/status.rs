@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn what_no_retry_can_cure_is_permanent() {
         let malformed = Malformed { offset: 3, reason: "no such wire type".to_owned() };
-        let message = "malformed ExportLogsServiceRequest at byte 3: no such wire type";
+        let message = "malformed OTLP at byte 3: no such wire type";
         check(malformed.into(), Code::InvalidArgument, message, None);
         check(Error::NoPipeline(Signal::Traces), Code::Unimplemented, "no pipeline is configured for traces", None);
         let json = json::Error { place: "resourceSpans[0]".to_owned(), reason: "cut off".to_owned() };
