@@ -133,6 +133,16 @@ fn the_documented_example() {
     let config = good(examples.next().expect("the whole example").0);
 
     assert_eq!(grpc(&config, "otlp").listener.endpoint.to_string(), "127.0.0.1:4317");
+    let outside = config.receivers["otlp/outside"].http.as_ref().expect("an HTTP listener");
+    assert_eq!(outside.listener.endpoint.to_string(), "0.0.0.0:4319");
+    let tls = outside.listener.tls.as_ref().expect("TLS");
+    assert_eq!(tls.cert_file.value, Path::new("/etc/sluicegate/certificates/tls.crt"));
+    assert_eq!(outside.listener.auth.as_ref().map(|name| name.as_str()), Some("bearertokenauth"));
+    assert!(config.authenticators.contains_key("bearertokenauth"));
+    assert_eq!(config.memory_limit, 1024 << 20);
+    let profiles = otlp(&config, "otlp_http/profiles");
+    assert_eq!(endpoints(profiles), ["https://a.example.com:443/otlp", "https://b.example.com:443/otlp"]);
+    assert!(profiles.retry.is_some());
     let filter = &config.processors["wasm/audit"];
     assert_eq!(filter.component.value, Path::new("/etc/sluicegate/filters/audit.wasm"));
     let settings = json!({ "tables": ["orders", "payments"], "route": "audit" });
@@ -154,7 +164,8 @@ fn the_documented_example() {
     assert_eq!(names(&logs.processors), ["wasm/drop-debug", "wasm/audit"]);
     assert_eq!(names(&logs.exporters), ["otlp_grpc/main", "file/kept"]);
     assert_eq!(names(&logs.routes["audit"].exporters), ["otlp_grpc/audit", "debug"]);
-    assert!(config.pipelines.traces.is_some() && config.pipelines.metrics.is_some());
+    let pipelines = &config.pipelines;
+    assert!(pipelines.traces.is_some() && pipelines.metrics.is_some() && pipelines.profiles.is_some());
     assert_eq!(config.telemetry.encoding, LogEncoding::Json);
     let page = config.telemetry.metrics.as_ref().expect("a page for metrics");
     assert_eq!(page.to_string(), "127.0.0.1:8888");
