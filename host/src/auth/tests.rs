@@ -80,7 +80,8 @@ async fn tokens_come_from_a_file_too() {
 #[tokio::test]
 async fn a_password_must_be_the_users_own() {
     let (cheap, dear) = (bcrypt::hash("open sesame", 4).unwrap(), bcrypt::hash("päss:word", 5).unwrap());
-    let users = format!("# people\nplain:secret\n\ncheap:{cheap}\ndear:{}\nplain:newer\n", dear.replace("$2b$", "$2y$"));
+    let users =
+        format!("# people\nplain:secret\n\ncheap:{cheap}\ndear:{}\nplain:newer\n", dear.replace("$2b$", "$2y$"));
     let authenticator = Authenticator::new(&basic(Some(&users), None)).unwrap();
     for (credentials, expected) in [
         ("plain:newer", true),
@@ -122,6 +123,9 @@ fn what_is_wrong_with_users_is_said_without_quoting_them() {
     check(":hush", "line 1 is not USER:PASSWORD");
     check("me:{SHA}aHVzaA==", &format!("line 1: {other}"));
     check("me:$apr1$hush", &format!("line 1: {other}"));
-    check("me:$2y$10$hush", "line 1: this is no hash of bcrypt: Invalid hash: the hash format is malformed; expected 60 ASCII bytes");
+    check(
+        "me:$2y$10$hush",
+        "line 1: this is no hash of bcrypt: Invalid hash: the hash format is malformed; expected 60 ASCII bytes",
+    );
     check(&format!("me:{cost}"), "line 1: a cost of 17 would take minutes for each check: at most 16");
 }
