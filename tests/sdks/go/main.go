@@ -142,7 +142,7 @@ func attributes(n int) []attribute.KeyValue {
 		attribute.Bool("bool", n%2 == 0),
 		attribute.StringSlice("strings", []string{"a", "b"}),
 		attribute.IntSlice("ints", []int{1, -2, 3}),
-		attribute.Float64Slice("doubles", []float64{0.5, 1e300}),
+		attribute.Float64Slice("doubles", []float64{0.5, 1e-300}),
 		attribute.BoolSlice("bools", []bool{true, false}),
 	}
 }

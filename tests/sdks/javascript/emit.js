@@ -29,7 +29,7 @@ const attributes = (n) => ({
   bool: n % 2 === 0,
   strings: ['a', 'b'],
   ints: [1, -2, 3],
-  doubles: [0.5, 1e300],
+  doubles: [0.5, 1e-300],
   bools: [true, false],
 });
 

@@ -49,7 +49,7 @@ def attributes(n):
         "bool": n % 2 == 0,
         "strings": ["a", "b"],
         "ints": [1, -2, 3],
-        "doubles": [0.5, 1e300],
+        "doubles": [0.5, 1e-300],
         "bools": [True, False],
     }
 

@@ -112,7 +112,7 @@ public final class Emit {
                 .put(booleanKey("bool"), n % 2 == 0)
                 .put(stringArrayKey("strings"), List.of("a", "b"))
                 .put(longArrayKey("ints"), List.of(1L, -2L, 3L))
-                .put(doubleArrayKey("doubles"), List.of(0.5, 1e300))
+                .put(doubleArrayKey("doubles"), List.of(0.5, 1e-300))
                 .put(booleanArrayKey("bools"), List.of(true, false))
                 .build();
     }

@@ -89,7 +89,7 @@ fn attributes(n: u32) -> Vec<KeyValue> {
         KeyValue::new("bool", n % 2 == 0),
         KeyValue::new("strings", array(strings.into())),
         KeyValue::new("ints", array(vec![1, -2, 3].into())),
-        KeyValue::new("doubles", array(vec![0.5, 1e300].into())),
+        KeyValue::new("doubles", array(vec![0.5, 1e-300].into())),
         KeyValue::new("bools", array(vec![true, false].into())),
     ]
 }
