@@ -6,6 +6,8 @@ use std::{
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
+use crate::memory::{OverLimit, Reservation};
+
 /// How a message is compressed, as `Content-Encoding` and `grpc-encoding` name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
@@ -23,6 +25,9 @@ pub enum DecompressError {
     /// It is larger than it may be. No more than the limit was kept of it.
     #[error("larger than {0} bytes")]
     TooLarge(usize),
+    /// There is no memory for it now.
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
     /// It is not what it claims to be.
     #[error("not {encoding}: {reason}")]
     Corrupt {
@@ -36,6 +41,9 @@ pub enum DecompressError {
 /// What a frame of Zstandard may ask to be kept of it in memory, as a power of two: 8 MiB, what RFC 8878 (section
 /// 3.1.1.1.2) asks decoders to take, and what no more than that may be taken for.
 const MAX_ZSTD_WINDOW: u32 = 23;
+
+/// How much is decompressed before it is reserved: little beside a request's limit, much beside the work of reserving.
+const STEP: usize = 1 << 20;
 
 impl Encoding {
     /// The encoding of this name. Names have no case (RFC 9110, section 8.4.1).
@@ -75,6 +83,28 @@ impl fmt::Display for Encoding {
 /// # Errors
 /// [`DecompressError`].
 pub fn decompress(encoding: Encoding, message: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
+    unpack(encoding, message, limit, |_| Ok(()))
+}
+
+/// The same, with every byte reserved soon after it is there.
+///
+/// # Errors
+/// [`DecompressError`]. What was reserved until then stays so.
+pub fn decompress_into(
+    reservation: &mut Reservation,
+    encoding: Encoding,
+    message: &[u8],
+    limit: usize,
+) -> Result<Vec<u8>, DecompressError> {
+    unpack(encoding, message, limit, |bytes| reservation.grow(bytes))
+}
+
+fn unpack(
+    encoding: Encoding,
+    message: &[u8],
+    limit: usize,
+    mut reserve: impl FnMut(usize) -> Result<(), OverLimit>,
+) -> Result<Vec<u8>, DecompressError> {
     let corrupt = |reason| DecompressError::Corrupt { encoding, reason };
     let mut reader: Box<dyn Read + '_> = match encoding {
         Encoding::Gzip => Box::new(MultiGzDecoder::new(message)),
@@ -88,8 +118,18 @@ pub fn decompress(encoding: Encoding, message: &[u8], limit: usize) -> Result<Ve
     };
     // Log records shrink to a fifth or less; a bomb gets no more room than it fills.
     let mut body = Vec::with_capacity((message.len().saturating_mul(4)).min(limit));
-    let read = (&mut reader).take(limit as u64 + 1).read_to_end(&mut body).map_err(corrupt)?;
-    if read > limit { Err(DecompressError::TooLarge(limit)) } else { Ok(body) }
+    loop {
+        // One byte over the limit tells what is too large.
+        let step = STEP.min((limit - body.len()).saturating_add(1));
+        let read = (&mut reader).take(step as u64).read_to_end(&mut body).map_err(corrupt)?;
+        if body.len() > limit {
+            return Err(DecompressError::TooLarge(limit));
+        }
+        reserve(read)?;
+        if read < step {
+            return Ok(body);
+        }
+    }
 }
 
 /// Compresses `message`. `level` is the encoding's own; without one it is the encoding's default.
@@ -130,6 +170,7 @@ fn is_zlib(message: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::MemoryLimiter;
 
     const ALL: [Encoding; 3] = [Encoding::Gzip, Encoding::Zstd, Encoding::Deflate];
 
@@ -174,6 +215,20 @@ mod tests {
                 let error = decompress(encoding, &compressed, limit).unwrap_err();
                 assert!(matches!(error, DecompressError::TooLarge(found) if found == limit), "{encoding}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_decompressed_is_reserved_and_where_that_fails_it_ends() {
+        let zeros = vec![0; 3 * STEP + 1];
+        for encoding in ALL {
+            let compressed = compress(encoding, None, &zeros);
+            let memory = MemoryLimiter::new(zeros.len());
+            let mut reservation = memory.open();
+            let body = decompress_into(&mut reservation, encoding, &compressed, zeros.len()).unwrap();
+            assert_eq!((body.len(), memory.in_use()), (zeros.len(), zeros.len()), "{encoding}");
+            let error = decompress_into(&mut memory.open(), encoding, &compressed, zeros.len()).unwrap_err();
+            assert!(matches!(error, DecompressError::OverLimit(_)), "{encoding}: {error}");
         }
     }
 

@@ -14,20 +14,24 @@
 //! | [`author`] | what people who write filters need |
 //! | [`telemetry`] | what Sluicegate says of itself |
 
+pub mod auth;
 pub mod author;
 pub mod batch;
 mod codec;
 pub mod compression;
 pub mod config;
 pub mod export;
+pub mod files;
 pub mod filter;
 pub mod json;
 pub mod memory;
 pub mod pipeline;
 pub mod receive;
+mod schema;
 pub mod send;
 pub mod serve;
 pub mod status;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod tls;

@@ -62,6 +62,18 @@ impl Reservation {
         Ok(())
     }
 
+    /// Makes it `bytes` in all, more or fewer than before.
+    ///
+    /// # Errors
+    /// [`OverLimit`], and nothing changes, where they do not fit.
+    pub fn resize(&mut self, bytes: usize) -> Result<(), OverLimit> {
+        if let Some(more) = bytes.checked_sub(self.bytes) {
+            return self.grow(more);
+        }
+        self.shrink(bytes);
+        Ok(())
+    }
+
     /// Gives back all but `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
         let back = self.bytes.saturating_sub(bytes);
@@ -91,6 +103,9 @@ mod tests {
         assert_eq!(limiter.in_use(), 100);
         first.shrink(10);
         assert_eq!(limiter.in_use(), 50);
+        assert_eq!(first.resize(61), Err(OverLimit { limit: 100 }));
+        assert_eq!((first.resize(60), first.resize(20)), (Ok(()), Ok(())));
+        assert_eq!(limiter.in_use(), 60);
         drop((first, second));
         assert_eq!(limiter.in_use(), 0);
     }

@@ -2,6 +2,7 @@
 
 mod account;
 mod chain;
+mod items;
 mod load;
 mod route;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::receive::{Handler, Request, Response, Signal};
+use crate::schema;
 use crate::status::Error;
 use crate::telemetry::ReceiverMetrics;
 
@@ -55,14 +57,15 @@ impl Entrance {
         let mut account = Account::open(&self.counts, batch.len());
         let batch = pipeline.chain.run(batch, &mut account).await?;
         let parcels = pipeline.routes.encode(&batch);
-        let response = route::deliver(parcels, &request).await?;
+        let response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;
         account.settle(response.rejected());
         Ok(response)
     }
 }
 
-/// Traces, metrics and profiles: bytes, to every destination.
+/// Traces, metrics and profiles: every byte is checked, and all go to every destination.
 async fn pass_through(destinations: Option<&Destinations>, request: Request) -> Result<Response, Error> {
     let destinations = destinations.ok_or(Error::NoPipeline(request.signal))?;
-    route::deliver(destinations.parcels(&request), &request).await
+    schema::check(request.signal, &request.body)?;
+    route::deliver(destinations.parcels(&request), &request, |_| items::count(&request)).await
 }

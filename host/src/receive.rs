@@ -1,16 +1,19 @@
 //! OTLP in: one export request at a time, as the protobuf bytes that came.
 //!
-//! A transport hands each request to a [`Handler`] and sends what it answers. Nothing here looks inside a request.
+//! A transport hands each request to a [`Handler`] and sends what it answers. What comes as JSON is made protobuf;
+//! otherwise nothing here looks inside a request.
 use std::{fmt, sync::Arc};
 
+use ::http::HeaderMap;
 use bytes::Bytes;
-use http::HeaderMap;
 use prost::Message;
 use tokio::time::Instant;
 
 use crate::status::Error;
 
+pub mod conveniences;
 pub mod grpc;
+pub mod http;
 
 /// What an export request carries. Each has its own service in OTLP/gRPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +62,10 @@ pub struct PartialSuccess {
     pub error_message: String,
 }
 
+/// How long the message of an answer may be, in bytes. Senders may take no more than 4 MiB of an answer, in which JSON
+/// writes some characters as six.
+const MAX_ERROR_MESSAGE: usize = 512 << 10;
+
 /// What takes the requests of one receiver. A clone is made for each request, so it should be cheap: an `Arc`.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Delivers `request` and says how that went. When the sender goes away the future is dropped.
@@ -74,6 +81,14 @@ impl Request {
 }
 
 impl Response {
+    /// The same, with a message that is cut off where the answer would be larger than senders take.
+    fn shortened(mut self) -> Self {
+        if let Some(PartialSuccess { error_message, .. }) = &mut self.partial_success {
+            error_message.truncate(error_message.floor_char_boundary(MAX_ERROR_MESSAGE));
+        }
+        self
+    }
+
     /// How many records, spans or data points were refused.
     #[must_use]
     pub fn rejected(&self) -> u64 {
@@ -105,6 +120,12 @@ impl Signal {
             Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
             Self::Profiles => "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
         }
+    }
+
+    /// The name of the signal's OTLP/gRPC service.
+    #[must_use]
+    pub fn grpc_service(self) -> &'static str {
+        self.grpc_path().trim_start_matches('/').trim_end_matches("/Export")
     }
 
     /// The path of the signal in OTLP/HTTP.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use prost::Message;
+use prost_types::Any;
 use tonic::{
     Code, Status,
     metadata::{MetadataMap, MetadataValue},
@@ -168,6 +169,17 @@ impl From<Refusal> for Status {
     }
 }
 
+/// What the sender is answered over HTTP, as the body.
+impl From<Refusal> for pb::Status {
+    fn from(Refusal { code, message, delay, .. }: Refusal) -> Self {
+        let details = delay.map(|delay| Any {
+            type_url: RetryInfo::TYPE_URL.to_owned(),
+            value: pb::RetryInfo::from(RetryInfo::new(Some(delay))).encode_to_vec(),
+        });
+        Self { code: code.into(), message, details: details.into_iter().collect() }
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         Refusal::from(error).into()
@@ -216,7 +228,7 @@ mod tests {
     #[test]
     fn what_no_retry_can_cure_is_permanent() {
         let malformed = Malformed { offset: 3, reason: "no such wire type".to_owned() };
-        let message = "malformed ExportLogsServiceRequest at byte 3: no such wire type";
+        let message = "malformed OTLP at byte 3: no such wire type";
         check(malformed.into(), Code::InvalidArgument, message, None);
         check(Error::NoPipeline(Signal::Traces), Code::Unimplemented, "no pipeline is configured for traces", None);
         let json = json::Error { place: "resourceSpans[0]".to_owned(), reason: "cut off".to_owned() };

@@ -2,9 +2,17 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use crate::config::{Compression, Destination, OtlpExporter, Protocol, Span, Spanned};
+use crate::{
+    config::{
+        Address, Compression, Destination, GrpcListener, HttpListener, Listener, OtlpExporter, Protocol,
+        ServerKeepalive, Span, Spanned,
+    },
+    receive::Signal,
+};
+use http::HeaderMap;
 use opentelemetry_proto::tonic::{
     collector::logs::v1::{
         ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -68,6 +76,37 @@ pub(crate) fn otlp_grpc(address: SocketAddr) -> OtlpExporter {
         compression: Compression { encoding: None, level: None },
         timeout: None,
         ..OtlpExporter::new(Protocol::Grpc, Spanned::new(endpoint, Span::default()))
+    }
+}
+
+/// Where listeners of tests listen, which nobody asks.
+fn listener() -> Listener {
+    let endpoint = Spanned::new(Address::loopback(0), Span::default());
+    Listener { endpoint, tls: None, auth: None, include_metadata: false }
+}
+
+/// An OTLP/gRPC listener that takes requests of `max` bytes.
+pub(crate) fn grpc_listener(max: usize) -> GrpcListener {
+    GrpcListener {
+        listener: listener(),
+        max_recv_msg_size: max,
+        max_concurrent_streams: 100,
+        keepalive: ServerKeepalive::default(),
+    }
+}
+
+/// An OTLP/HTTP listener that takes requests of `max` bytes.
+pub(crate) fn http_listener(max: usize) -> HttpListener {
+    HttpListener {
+        listener: listener(),
+        max_request_body_size: max,
+        cors: None,
+        read_header_timeout: Duration::from_secs(60),
+        read_timeout: None,
+        idle_timeout: None,
+        keep_alives: true,
+        response_headers: HeaderMap::new(),
+        paths: Signal::ALL.map(|signal| (signal, signal.http_path().to_owned())).into(),
     }
 }
 

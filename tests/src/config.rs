@@ -2,9 +2,13 @@
 use std::fmt::Write as _;
 
 /// A configuration under construction. Processors run in the order in which they are added; every exporter that no
-/// route names gets every record.
+/// route names gets every record. It listens for OTLP/gRPC, and for OTLP/HTTP where [`Config::http`] says so.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
+    grpc: String,
+    http: Option<String>,
+    extensions: Vec<(String, String)>,
+    profiles: bool,
     processors: Vec<(String, String)>,
     exporters: Vec<(String, String)>,
     routes: Vec<(String, String)>,
@@ -15,6 +19,35 @@ impl Config {
     #[must_use]
     pub fn to(endpoint: &str) -> Self {
         Self::default().exporter("otlp_grpc/main", &otlp(endpoint))
+    }
+
+    /// Gives the OTLP/gRPC listener further keys, in YAML's flow style: `endpoint` among them replaces the port from
+    /// the system.
+    #[must_use]
+    pub fn grpc(mut self, keys: &str) -> Self {
+        keys.clone_into(&mut self.grpc);
+        self
+    }
+
+    /// Listens for OTLP/HTTP too, with these further keys.
+    #[must_use]
+    pub fn http(mut self, keys: &str) -> Self {
+        self.http = Some(keys.to_owned());
+        self
+    }
+
+    /// Adds the extension `name` with these keys, in YAML's flow style.
+    #[must_use]
+    pub fn extension(mut self, name: &str, keys: &str) -> Self {
+        self.extensions.push((name.to_owned(), format!("{{ {keys} }}")));
+        self
+    }
+
+    /// Adds a pipeline of profiles, which goes where traces and metrics go.
+    #[must_use]
+    pub const fn profiles(mut self) -> Self {
+        self.profiles = true;
+        self
     }
 
     /// Adds the exporter `name` with these settings, in YAML's flow style.
@@ -59,13 +92,20 @@ impl Config {
         let main: Vec<_> = exporters.filter(|name| !routed(name)).collect();
         let main = main.join(", ");
         let chain: Vec<_> = self.processors.iter().map(|(name, _)| name.as_str()).collect();
-        let mut text = "receivers: { otlp: { protocols: { grpc: { endpoint: '127.0.0.1:0' } } } }\n".to_owned();
+        let mut protocols = format!("grpc: {}", listener(&self.grpc));
+        if let Some(http) = &self.http {
+            let _ = write!(protocols, ", http: {}", listener(http));
+        }
+        let mut extensions = vec![("health_check".to_owned(), listener(""))];
+        extensions.extend_from_slice(&self.extensions);
+        let names: Vec<_> = extensions.iter().map(|(name, _)| name.as_str()).collect();
+        let names = names.join(", ");
+        let mut text = format!("receivers: {{ otlp: {{ protocols: {{ {protocols} }} }} }}\n");
         section(&mut text, "processors", &self.processors);
         section(&mut text, "exporters", &self.exporters);
-        text += "extensions: { health_check: { endpoint: '127.0.0.1:0' } }\n\
-                 service:\n  \
-                 extensions: [health_check]\n  \
-                 telemetry:\n    \
+        section(&mut text, "extensions", &extensions);
+        let _ = writeln!(text, "service:\n  extensions: [{names}]");
+        text += "  telemetry:\n    \
                  logs: { encoding: json }\n    \
                  metrics: { endpoint: '127.0.0.1:0' }\n  \
                  pipelines:\n    \
@@ -77,7 +117,7 @@ impl Config {
             let routes: Vec<_> = self.routes.iter().map(|(route, to)| format!("{route}: [{to}]")).collect();
             let _ = writeln!(text, "      routes: {{ {} }}", routes.join(", "));
         }
-        for signal in ["traces", "metrics"] {
+        for signal in ["traces", "metrics"].into_iter().chain(self.profiles.then_some("profiles")) {
             let _ = writeln!(text, "    {signal}: {{ receivers: [otlp], exporters: [{main}] }}");
         }
         text
@@ -89,6 +129,12 @@ impl Config {
 #[must_use]
 pub fn otlp(endpoint: &str) -> String {
     format!("{{ endpoint: {endpoint:?}, compression: none, timeout: 0s }}")
+}
+
+/// A listener's settings: on a port from the system, unless `keys` say where.
+fn listener(keys: &str) -> String {
+    let endpoint = if keys.contains("endpoint:") { "" } else { "endpoint: '127.0.0.1:0', " };
+    format!("{{ {endpoint}{keys} }}")
 }
 
 fn section(text: &mut String, name: &str, components: &[(String, String)]) {

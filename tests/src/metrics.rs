@@ -53,11 +53,14 @@ impl Page {
     #[must_use]
     pub fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> u64 {
         let with = |sample: &&Sample| labels.iter().all(|&(name, value)| sample.label(name) == Some(value));
-        let sum: f64 = self.series(metric).filter(with).map(|sample| sample.value).sum();
-        // Counts of records in tests are far below 2^53.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters are whole and positive")]
-        let sum = sum as u64;
-        sum
+        whole(self.series(metric).filter(with).map(|sample| sample.value).sum())
+    }
+
+    /// The gauge `metric` (without prefix), which has no labels.
+    #[must_use]
+    pub fn gauge(&self, metric: &str) -> u64 {
+        let name = format!("sluicegate_{metric}");
+        whole(self.samples.iter().filter(|sample| sample.name == name).map(|sample| sample.value).sum())
     }
 
     /// What became of all log records. A record that went to several destinations counts for each.
@@ -129,6 +132,12 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
     let status = head.split(' ').nth(1).context("the answer has no status")?.parse()?;
     Ok((status, body.to_owned()))
+}
+
+/// A count. In tests they are far below 2^53.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are whole and positive")]
+const fn whole(value: f64) -> u64 {
+    value as u64
 }
 
 /// Takes `name{label="value",...} value` apart.

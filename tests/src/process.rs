@@ -89,6 +89,18 @@ impl Process {
         self.log.borrow().clone()
     }
 
+    /// The most memory that it has used so far, in bytes: what Linux calls `VmHWM`.
+    ///
+    /// # Errors
+    /// When it has ended, or the system doesn't tell.
+    pub fn peak_memory(&self) -> Result<usize> {
+        let id = self.child.id().context("the program has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the system doesn't tell")?;
+        let kib: usize = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib << 10)
+    }
+
     /// Sends the signal `name`, such as `TERM`.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! Runs `sluicegate`.
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -19,17 +20,10 @@ use crate::{
 #[derive(Debug)]
 pub struct Sluicegate {
     process: Process,
-    addresses: Addresses,
+    /// What the start line says of who listens where: `grpc.otlp`, `http.otlp`, `metrics`, `health_check`.
+    listeners: BTreeMap<String, String>,
     /// Holds the configuration while the program runs.
     _folder: Option<TempDir>,
-}
-
-/// What the start line says of who listens where.
-#[derive(Debug, Clone, Copy)]
-struct Addresses {
-    grpc: SocketAddr,
-    metrics: Option<SocketAddr>,
-    health: Option<SocketAddr>,
 }
 
 impl Sluicegate {
@@ -58,14 +52,35 @@ impl Sluicegate {
         let mut command = Command::new(binary());
         command.arg("run").arg("--config").arg(file).args(arguments).envs(environment.iter().copied());
         let mut process = Process::start(command)?;
-        let addresses = process.wait_for_line(Addresses::read).await?;
-        Ok(Self { process, addresses, _folder: None })
+        let listeners = process.wait_for_line(listeners).await?;
+        Ok(Self { process, listeners, _folder: None })
+    }
+
+    /// Where the listener `name` is, such as `grpc.otlp`: an address, or the URL of a socket in the file system.
+    ///
+    /// # Panics
+    /// When there is no such listener.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> &str {
+        self.listeners.get(name).unwrap_or_else(|| panic!("no {name} among {:?}", self.listeners))
     }
 
     /// Where it takes OTLP/gRPC.
+    ///
+    /// # Panics
+    /// When it doesn't take it on a port.
     #[must_use]
-    pub const fn grpc(&self) -> SocketAddr {
-        self.addresses.grpc
+    pub fn grpc(&self) -> SocketAddr {
+        self.address("grpc.otlp")
+    }
+
+    /// Where it takes OTLP/HTTP.
+    ///
+    /// # Panics
+    /// When it doesn't take it on a port.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.address("http.otlp")
     }
 
     /// A new connection to it.
@@ -78,17 +93,22 @@ impl Sluicegate {
     ///
     /// # Errors
     /// When there is no page of them.
+    ///
+    /// # Panics
+    /// When none is configured.
     pub async fn page(&self) -> Result<Page> {
-        Page::read(self.addresses.metrics.context("no metrics endpoint is configured")?).await
+        Page::read(self.address("metrics")).await
     }
 
     /// The status that its health check answers.
     ///
     /// # Errors
-    /// When there is none.
+    /// When it doesn't answer.
+    ///
+    /// # Panics
+    /// When none is configured.
     pub async fn health(&self) -> Result<u16> {
-        let address = self.addresses.health.context("no health check is configured")?;
-        Ok(metrics::get(address, "/").await?.0)
+        Ok(metrics::get(self.address("health_check"), "/").await?.0)
     }
 
     /// The process.
@@ -103,19 +123,18 @@ impl Sluicegate {
     pub async fn stop(self) -> Result<Ended> {
         self.process.stop().await
     }
+
+    fn address(&self, name: &str) -> SocketAddr {
+        self.listener(name).parse().unwrap_or_else(|_| panic!("{name} listens on {}, no port", self.listener(name)))
+    }
 }
 
-impl Addresses {
-    /// Reads them where `line` is the start line, in either encoding: `listening` has `NAME=ADDRESS` for each.
-    fn read(line: &str) -> Option<Self> {
-        let (_, listening) = line.split_once("listening")?;
-        let listening = listening.trim_start_matches(['"', ':', '=']).split('"').next()?;
-        let address = |name: &str| {
-            let named = listening.split(' ').filter_map(|listener| listener.split_once('='));
-            named.clone().find(|(listener, _)| *listener == name)?.1.parse().ok()
-        };
-        Some(Self { grpc: address("grpc.otlp")?, metrics: address("metrics"), health: address("health_check") })
-    }
+/// Reads who listens where, if `line` is the start line, in either encoding: `listening` has `NAME=ADDRESS` for each.
+fn listeners(line: &str) -> Option<BTreeMap<String, String>> {
+    let (_, listening) = line.split_once("listening")?;
+    let listening = listening.trim_start_matches(['"', ':', '=']).split('"').next()?;
+    let named = listening.split(' ').map(|listener| listener.split_once('='));
+    named.map(|listener| listener.map(|(name, address)| (name.to_owned(), address.to_owned()))).collect()
 }
 
 /// Runs `sluicegate` with these arguments to its end.

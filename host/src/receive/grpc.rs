@@ -1,14 +1,17 @@
-//! OTLP/gRPC: the export methods of all three services, behind one handler.
+//! OTLP/gRPC: the export methods of all services, behind one handler.
 use std::{
     convert::Infallible,
-    task::{Context, Poll},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use http::HeaderMap;
-use tokio::time::Instant;
+use http::{HeaderMap, header};
+use http_body::Frame;
+use tokio::time::{Instant, timeout};
 use tonic::{
     Code, Status, Streaming,
     body::Body,
@@ -17,16 +20,23 @@ use tonic::{
     server::{ClientStreamingService, Grpc},
 };
 
-use super::{Handler, Request, Response, Signal};
-use crate::codec::ServerCodec;
+use super::{Handler, Request, Response, Signal, http::answer};
+use crate::{
+    codec::ServerCodec,
+    config::GrpcListener,
+    memory::{MemoryLimiter, Reservation},
+    status::Error,
+};
 
-/// Serves `Export` of the logs, traces and metrics services, for [`tonic::transport::Server`].
+/// Serves `Export` of all OTLP services.
 ///
 /// Requests may come compressed with gzip or zstd; answers are compressed for a sender that accepts it.
 #[derive(Debug, Clone)]
 pub struct OtlpGrpc<H> {
     handler: H,
     max_request: usize,
+    include_metadata: bool,
+    memory: MemoryLimiter,
 }
 
 /// One call. Its request comes as a stream, of which OTLP uses the first message only, because that leaves the
@@ -35,13 +45,44 @@ struct Export<H> {
     handler: H,
     signal: Signal,
     deadline: Option<Instant>,
+    metadata: Option<Arc<HeaderMap>>,
     max_request: usize,
+    held: Held,
 }
 
+/// What a call holds of the memory, shared with what reads its body.
+type Held = Arc<Mutex<Reservation>>;
+
+/// A body whose bytes are reserved as they come.
+struct Metered {
+    body: Body,
+    held: Held,
+}
+
+/// How long a message may take to arrive. Senders give up after ten seconds by default; whoever is slower than this
+/// holds memory for nothing.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
 impl<H: Handler> OtlpGrpc<H> {
-    /// Hands requests to `handler`. A request of more than `max_request` bytes, compressed or not, is refused.
-    pub fn new(handler: H, max_request: usize) -> Self {
-        Self { handler, max_request }
+    /// Hands requests to `handler`, as long as what they hold fits into `memory`.
+    #[must_use]
+    pub fn new(handler: H, settings: &GrpcListener, memory: MemoryLimiter) -> Self {
+        Self {
+            handler,
+            max_request: settings.max_recv_msg_size,
+            include_metadata: settings.listener.include_metadata,
+            memory,
+        }
+    }
+
+    /// Answers what is no call of an export method.
+    fn refuse(request: &http::Request<Body>) -> Option<http::Response<Body>> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        if content_type.is_none_or(|value| !value.as_bytes().starts_with(b"application/grpc")) {
+            let error = Error::MediaType("this is OTLP/gRPC, whose Content-Type is application/grpc".to_owned());
+            return Some(answer::into_http(error.into(), answer::MediaType::of(request.headers())));
+        }
+        None
     }
 }
 
@@ -55,17 +96,26 @@ impl<H: Handler> Service<http::Request<Body>> for OtlpGrpc<H> {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if let Some(answer) = Self::refuse(&request) {
+            return async { Ok(answer) }.boxed();
+        }
         let path = request.uri().path();
         let Some(signal) = Signal::ALL.into_iter().find(|signal| signal.grpc_path() == path) else {
+            tracing::debug!(path, "a call of a method that is not served here");
             let status = Status::unimplemented(format!("{path} is no OTLP method that is served here"));
             return async { Ok(status.into_http()) }.boxed();
         };
+        let headers = request.headers();
+        let held = Arc::new(Mutex::new(self.memory.open()));
         let export = Export {
             handler: self.handler.clone(),
             signal,
-            deadline: timeout(request.headers()).and_then(|timeout| Instant::now().checked_add(timeout)),
+            deadline: grpc_timeout(headers).and_then(|timeout| Instant::now().checked_add(timeout)),
+            metadata: self.include_metadata.then(|| Arc::new(headers.clone())),
             max_request: self.max_request,
+            held: held.clone(),
         };
+        let request = request.map(|body| Metered { body, held });
         async move {
             let mut grpc = Grpc::new(ServerCodec)
                 .accept_compressed(CompressionEncoding::Gzip)
@@ -84,24 +134,56 @@ impl<H: Handler> ClientStreamingService<Bytes> for Export<H> {
     type Future = BoxFuture<'static, Result<tonic::Response<Response>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
-        let (handler, signal, deadline, max) = (self.handler.clone(), self.signal, self.deadline, self.max_request);
+        let (handler, signal, max) = (self.handler.clone(), self.signal, self.max_request);
+        let (deadline, metadata, held) = (self.deadline, self.metadata.clone(), self.held.clone());
         async move {
-            let body = read(request.into_inner(), max).await?;
-            let response = handler.export(Request { signal, body, json: None, deadline, metadata: None }).await?;
-            Ok(tonic::Response::new(response))
+            let body = timeout(READ_TIMEOUT, read(request.into_inner(), max));
+            let body = body.await.map_err(|_| Error::Slow(READ_TIMEOUT))??;
+            // The message is there twice when it is sent: as it came, and as it was encoded for a destination.
+            lock(&held).resize(2 * body.len()).map_err(Error::from)?;
+            let response = handler.export(Request { signal, body, json: None, deadline, metadata }).await?;
+            Ok(tonic::Response::new(response.shortened()))
         }
         .boxed()
     }
 }
 
+impl http_body::Body for Metered {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let size = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+        let reserved = lock(&self.held).grow(size);
+        Poll::Ready(match reserved {
+            Ok(()) => frame,
+            Err(over) => Some(Err(Error::from(over).into())),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Nothing panics while it holds the lock.
+fn lock(held: &Held) -> std::sync::MutexGuard<'_, Reservation> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The one message of a call.
 async fn read(mut stream: Streaming<Bytes>, max: usize) -> Result<Bytes, Status> {
     let body = stream.message().await.map_err(|status| refusal(status, max))?;
-    let body = body.ok_or_else(|| Status::invalid_argument("the call carries no message"))?;
+    let body = body.ok_or_else(|| Error::Undecodable("the call carries no message".to_owned()))?;
     // Reading on to the end also keeps HTTP/2 from resetting a stream whose sender has not closed it yet.
     match stream.message().await.map_err(|status| refusal(status, max))? {
         None => Ok(body),
-        Some(_) => Err(Status::invalid_argument("the call carries more than one message")),
+        Some(_) => Err(Error::Undecodable("the call carries more than one message".to_owned()).into()),
     }
 }
 
@@ -110,16 +192,16 @@ fn refusal(status: Status, max: usize) -> Status {
     match status.code() {
         // tonic's OUT_OF_RANGE would make the sender try the same request again; RESOURCE_EXHAUSTED without
         // RetryInfo makes it give up.
-        Code::OutOfRange | Code::ResourceExhausted => Status::resource_exhausted(format!(
-            "the request is larger than {max} bytes: send smaller batches, or raise max_recv_msg_size_mib"
-        )),
-        Code::Internal => Status::invalid_argument(status.message()),
+        Code::OutOfRange | Code::ResourceExhausted => {
+            Error::TooLarge { limit: max, key: "max_recv_msg_size_mib" }.into()
+        }
+        Code::Internal => Error::Undecodable(status.message().to_owned()).into(),
         _ => status,
     }
 }
 
 /// The `grpc-timeout` header: at most eight digits and a unit. One that makes no sense is none.
-fn timeout(headers: &HeaderMap) -> Option<Duration> {
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {

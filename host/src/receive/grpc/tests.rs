@@ -18,7 +18,7 @@ use crate::{
     codec::ClientCodec,
     receive::PartialSuccess,
     status::{Error, retry_delay},
-    testing::{channel, client, logs, logs_bytes},
+    testing::{channel, client, grpc_listener, logs, logs_bytes},
 };
 
 /// Keeps what it gets and gives one answer to all.
@@ -36,12 +36,13 @@ impl Handler for Fake {
 }
 
 const LIMIT: usize = 100_000;
+const MEMORY: usize = 2 * LIMIT;
 
 async fn serve(answer: fn() -> Result<Response, Error>) -> (SocketAddr, Fake) {
     let fake = Fake { seen: Arc::default(), answer };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let service = OtlpGrpc::new(fake.clone(), LIMIT);
+    let service = OtlpGrpc::new(fake.clone(), &grpc_listener(LIMIT), MemoryLimiter::new(MEMORY));
     tokio::spawn(Server::builder().serve_with_incoming(service, TcpIncoming::from(listener)));
     (address, fake)
 }
@@ -159,7 +160,7 @@ fn a_timeout_is_digits_and_a_unit() {
     let check = |value: &'static str, expected: Option<Duration>| {
         let mut headers = HeaderMap::new();
         headers.insert("grpc-timeout", value.parse().unwrap());
-        assert_eq!(timeout(&headers), expected, "{value:?}");
+        assert_eq!(grpc_timeout(&headers), expected, "{value:?}");
     };
     check("99999999H", Some(Duration::from_secs(99_999_999 * 3600)));
     check("2M", Some(Duration::from_secs(120)));
@@ -170,5 +171,5 @@ fn a_timeout_is_digits_and_a_unit() {
     for value in ["", "S", "10", "10s", "-1S", "+1S", "1.5S", "100000000S", "10 S"] {
         check(value, None);
     }
-    assert_eq!(timeout(&HeaderMap::new()), None);
+    assert_eq!(grpc_timeout(&HeaderMap::new()), None);
 }
