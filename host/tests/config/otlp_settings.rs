@@ -175,6 +175,8 @@ fn settings_of_otlp_http() {
     assert_eq!(exporter.keepalive.time, Duration::from_secs(60));
     assert_eq!(exporter.headers["authorization"], "Bearer hunter2");
     assert!(!format!("{exporter:?}").contains("hunter2"), "headers may be secrets");
+    let silent = with_exporter("otlp_http", "endpoint: \"https://collector\", http2_read_idle_timeout: 0s");
+    assert_eq!(otlp(&silent, "otlp_http").keepalive.time, Duration::ZERO);
     let default = with_exporter("otlp_http", "endpoint: \"https://collector\"");
     let want = OtlpExporter::new(
         Protocol::Http { encoding: HttpEncoding::Proto, overrides: BTreeMap::new() },
