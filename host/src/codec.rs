@@ -1,5 +1,7 @@
 //! The gRPC codecs of an export call: a request is the bytes of a message, an answer is the message.
-use bytes::{Buf, BufMut, Bytes};
+#[cfg(test)]
+use bytes::BufMut;
+use bytes::{Buf, Bytes};
 use prost::Message;
 use tonic::{
     Status,
@@ -12,7 +14,8 @@ use crate::receive::{PartialSuccess, Response};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ServerCodec;
 
-/// For the side that sends them.
+/// For the other side, in tests: exporters frame their calls themselves.
+#[cfg(test)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientCodec;
 
@@ -23,6 +26,17 @@ pub(crate) struct Raw;
 /// Encodes and decodes [`Response`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answer;
+
+/// Reads an answer.
+///
+/// # Errors
+/// `INTERNAL`, where it is none.
+pub(crate) fn response(message: impl Buf) -> Result<Response, Status> {
+    let mut response = Response::decode(message).map_err(|e| Status::internal(format!("not an OTLP response: {e}")))?;
+    // The Collector sets it in every answer. With nothing in it, it says the same as none: all was taken.
+    response.partial_success.take_if(|partial| *partial == PartialSuccess::default());
+    Ok(response)
+}
 
 impl Codec for ServerCodec {
     type Encode = Response;
@@ -39,6 +53,7 @@ impl Codec for ServerCodec {
     }
 }
 
+#[cfg(test)]
 impl Codec for ClientCodec {
     type Encode = Bytes;
     type Decode = Response;
@@ -63,6 +78,7 @@ impl Decoder for Raw {
     }
 }
 
+#[cfg(test)]
 impl Encoder for Raw {
     type Item = Bytes;
     type Error = Status;
@@ -75,15 +91,13 @@ impl Encoder for Raw {
     }
 }
 
+#[cfg(test)]
 impl Decoder for Answer {
     type Item = Response;
     type Error = Status;
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Response>, Status> {
-        let mut response = Response::decode(src).map_err(|e| Status::internal(format!("not an OTLP response: {e}")))?;
-        // The Collector sets it in every answer. With nothing in it, it says the same as none: all was taken.
-        response.partial_success.take_if(|partial| *partial == PartialSuccess::default());
-        Ok(Some(response))
+        response(src).map(Some)
     }
 }
 

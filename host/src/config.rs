@@ -22,15 +22,18 @@ mod diagnostic;
 mod endpoint;
 mod expand;
 mod exporters;
+mod extensions;
+mod headers;
 mod listener;
 mod node;
+mod otlp_exporter;
 mod pipelines;
 mod processors;
 mod read;
 mod receivers;
 mod root;
 mod scalar;
-mod service;
+mod telemetry;
 mod tls;
 mod yaml;
 
@@ -207,6 +210,14 @@ pub enum LogEncoding {
 pub struct HealthCheck {
     /// Where to listen.
     pub endpoint: Spanned<Address>,
+}
+
+impl Receiver {
+    /// What both listeners have in common, of those that are there.
+    pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        let grpc = self.grpc.iter().map(|grpc| &grpc.listener);
+        grpc.chain(self.http.iter().map(|http| &http.listener))
+    }
 }
 
 const MIB: usize = 1 << 20;

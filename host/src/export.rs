@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use tonic::{Code, Status};
 
-use self::{debug::Debug, file::File, otlp_grpc::OtlpGrpc};
+use self::{debug::Debug, file::File, otlp::Otlp};
 use crate::{
-    config::{self, Config, Diagnostic, Diagnostics},
+    config::{self, Config, Diagnostic, Diagnostics, Span},
+    files::FileError,
     json,
     receive::{Request, Response},
     status::retry_delay,
@@ -15,7 +16,11 @@ use crate::{
 
 mod debug;
 mod file;
+mod otlp;
 mod otlp_grpc;
+mod otlp_http;
+pub(crate) mod retry;
+mod transport;
 mod turn;
 
 /// A configured destination. Clones share its connection or file.
@@ -27,7 +32,7 @@ pub struct Exporter {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    OtlpGrpc(OtlpGrpc),
+    Otlp(Arc<Otlp>),
     File(File),
     Debug(Debug),
 }
@@ -62,10 +67,21 @@ pub enum Cause {
     Malformed(#[from] json::Error),
 }
 
+/// Why an exporter can't be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The path of a `file`.
+    #[error(transparent)]
+    Path(#[from] io::Error),
+    /// A file of `tls`.
+    #[error(transparent)]
+    Tls(#[from] FileError),
+}
+
 /// Builds every exporter of `config`, by its name. Nothing is opened yet, and no destination needs to be there.
 ///
 /// # Errors
-/// What is wrong with a configured path, at its place in the configuration.
+/// What is wrong with a configured file, at its place in the configuration.
 pub fn build(config: &Config) -> Result<BTreeMap<String, Exporter>, Diagnostics> {
     let mut problems = Diagnostics::default();
     let mut exporters = BTreeMap::new();
@@ -100,12 +116,14 @@ pub fn open(config: &Config, exporters: &BTreeMap<String, Exporter>) -> Result<(
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-/// Only files can fail before the first request, and only for their paths.
-fn problem(config: &Config, name: &str, error: &io::Error) -> Diagnostic {
-    let message = format!("{name} can't write here: {error}");
-    match config.exporters.get(name) {
-        Some(config::Exporter::File(file)) => config.diagnostic(file.path.span, message),
-        _ => Diagnostic::file(&config.source.path, message),
+/// Only files can fail before the first request.
+fn problem(config: &Config, name: &str, error: &OpenError) -> Diagnostic {
+    match (error, config.exporters.get(name)) {
+        (OpenError::Tls(error), _) if error.span != Span::default() => config.diagnostic(error.span, error.to_string()),
+        (OpenError::Path(error), Some(config::Exporter::File(file))) => {
+            config.diagnostic(file.path.span, format!("{name} can't write here: {error}"))
+        }
+        _ => Diagnostic::file(&config.source.path, format!("{name}: {error}")),
     }
 }
 
@@ -113,10 +131,10 @@ impl Exporter {
     /// Makes the exporter `name`, without opening anything.
     ///
     /// # Errors
-    /// When the path of a `file` can't be one.
-    pub fn new(name: &str, config: &config::Exporter) -> io::Result<Self> {
+    /// When the path of a `file` can't be one, or a file of `tls` can't be used.
+    pub fn new(name: &str, config: &config::Exporter) -> Result<Self, OpenError> {
         let kind = match config {
-            config::Exporter::Otlp(config) => Kind::OtlpGrpc(OtlpGrpc::new(config)),
+            config::Exporter::Otlp(config) => Kind::Otlp(Arc::new(Otlp::new(config)?)),
             config::Exporter::File(config) => Kind::File(File::new(&config.path.value)?),
             config::Exporter::Debug(config) => Kind::Debug(Debug::new(config.verbosity)),
         };
@@ -129,10 +147,10 @@ impl Exporter {
         &self.name
     }
 
-    fn open(&self) -> io::Result<()> {
+    fn open(&self) -> Result<(), OpenError> {
         match &self.kind {
-            Kind::File(file) => file.open(),
-            Kind::OtlpGrpc(_) | Kind::Debug(_) => Ok(()),
+            Kind::File(file) => Ok(file.open()?),
+            Kind::Otlp(_) | Kind::Debug(_) => Ok(()),
         }
     }
 
@@ -142,7 +160,7 @@ impl Exporter {
     /// [`ExportError`], when the destination did not take the request or did not say so in time.
     pub async fn export(&self, request: Request) -> Result<Response, ExportError> {
         let answer = match &self.kind {
-            Kind::OtlpGrpc(otlp) => otlp.export(request).await,
+            Kind::Otlp(otlp) => otlp.export(request).await,
             Kind::File(file) => file.export(request).await,
             Kind::Debug(debug) => debug.export(request).await,
         };
@@ -150,15 +168,15 @@ impl Exporter {
     }
 }
 
-impl ExportError {
-    /// Whether the sender should try again.
+impl Cause {
+    /// Whether another attempt may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        match &self.cause {
-            Cause::Unreachable(_) | Cause::Timeout(_) | Cause::Write(_) => true,
-            Cause::Malformed(_) => false,
+        match self {
+            Self::Unreachable(_) | Self::Timeout(_) | Self::Write(_) => true,
+            Self::Malformed(_) => false,
             // The list is the OTLP specification's.
-            Cause::Refused(status) => match status.code() {
+            Self::Refused(status) => match status.code() {
                 Code::Cancelled
                 | Code::DeadlineExceeded
                 | Code::Aborted
@@ -169,6 +187,35 @@ impl ExportError {
                 _ => false,
             },
         }
+    }
+
+    /// How long the destination asks to be left alone.
+    #[must_use]
+    pub fn delay(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(status) => retry_delay(status),
+            _ => None,
+        }
+    }
+}
+
+impl AsRef<Cause> for Cause {
+    fn as_ref(&self) -> &Cause {
+        self
+    }
+}
+
+impl AsRef<Cause> for ExportError {
+    fn as_ref(&self) -> &Cause {
+        &self.cause
+    }
+}
+
+impl ExportError {
+    /// Whether the sender should try again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.cause.is_retryable()
     }
 
     /// Of the failures of one request at several destinations, the one that its sender is answered with: the

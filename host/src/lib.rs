@@ -14,6 +14,7 @@
 //! | [`author`] | what people who write filters need |
 //! | [`telemetry`] | what Sluicegate says of itself |
 
+pub mod auth;
 pub mod author;
 pub mod batch;
 mod codec;

@@ -2,6 +2,7 @@
 
 mod account;
 mod chain;
+mod items;
 mod load;
 mod route;
 
@@ -56,7 +57,7 @@ impl Entrance {
         let mut account = Account::open(&self.counts, batch.len());
         let batch = pipeline.chain.run(batch, &mut account).await?;
         let parcels = pipeline.routes.encode(&batch);
-        let response = route::deliver(parcels, &request).await?;
+        let response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;
         account.settle(response.rejected());
         Ok(response)
     }
@@ -66,5 +67,5 @@ impl Entrance {
 async fn pass_through(destinations: Option<&Destinations>, request: Request) -> Result<Response, Error> {
     let destinations = destinations.ok_or(Error::NoPipeline(request.signal))?;
     schema::check(request.signal, &request.body)?;
-    route::deliver(destinations.parcels(&request), &request).await
+    route::deliver(destinations.parcels(&request), &request, |_| items::count(&request)).await
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     config::{self, OtlpExporter},
-    export::{self, Exporter},
+    export::{self, Exporter, OpenError},
     json,
     receive::{PartialSuccess, Request, Response},
 };
@@ -44,12 +44,12 @@ impl<R: Write, C: Write> Sender<R, C> {
     /// Sends to where `settings` says. Writes a line about each request to `report`, or to `complaints` where not all
     /// of it was taken.
     ///
-    /// # Panics
-    /// Never: an exporter over the network opens nothing when it is made.
-    pub fn new(settings: OtlpExporter, report: R, complaints: C) -> Self {
+    /// # Errors
+    /// The file of `tls` that can't be used.
+    pub fn new(settings: OtlpExporter, report: R, complaints: C) -> Result<Self, OpenError> {
         let endpoint = settings.endpoints[0].to_string();
-        let exporter = Exporter::new(&endpoint, &config::Exporter::Otlp(settings));
-        Self { exporter: exporter.expect("nothing is opened"), report, complaints, refused: false }
+        let exporter = Exporter::new(&endpoint, &config::Exporter::Otlp(settings))?;
+        Ok(Self { exporter, report, complaints, refused: false })
     }
 
     /// Sends the documents in `text`, which was read from `file`: any number of export requests of any signal, each

@@ -38,6 +38,13 @@ impl Batch {
         self.encode_rows(&rows)
     }
 
+    /// How many of the rows that are left have a route that `select` accepts.
+    pub fn count(&self, mut select: impl FnMut(Option<&str>) -> bool) -> u64 {
+        let selected: Vec<bool> =
+            std::iter::once(None).chain(self.routes.iter().map(|name| Some(&**name))).map(&mut select).collect();
+        self.live.iter().filter(|&&row| selected[usize::from(self.labels[row as usize])]).count() as u64
+    }
+
     fn encode_rows(&self, rows: &[u32]) -> Option<(Bytes, usize)> {
         if rows.is_empty() {
             return None;

@@ -16,7 +16,7 @@ use crate::receive::Signal;
 pub struct OtlpExporter {
     /// Which of the two.
     pub protocol: Protocol,
-    /// Where to send: to each in turn. Never empty.
+    /// Where to send: to each in turn. Empty only where every signal that comes here has a URL of its own.
     pub endpoints: Vec<Spanned<Destination>>,
     /// How `https` destinations are spoken to.
     pub tls: ClientTls,
@@ -112,6 +112,15 @@ impl OtlpExporter {
             keepalive: ClientKeepalive::default(),
         }
     }
+
+    /// Whether there is somewhere to send `signal`.
+    pub(super) fn has_endpoint(&self, signal: Signal) -> bool {
+        let overridden = match &self.protocol {
+            Protocol::Http { overrides, .. } => overrides.contains_key(&signal),
+            Protocol::Grpc => false,
+        };
+        overridden || !self.endpoints.is_empty()
+    }
 }
 
 impl Default for ClientKeepalive {
@@ -119,5 +128,18 @@ impl Default for ClientKeepalive {
     /// minutes. A destination whose machine is gone is noticed after both times together.
     fn default() -> Self {
         Self { time: Duration::from_secs(20), timeout: Duration::from_secs(10), permit_without_stream: false }
+    }
+}
+
+impl Default for Retry {
+    /// The Collector's.
+    fn default() -> Self {
+        Self {
+            initial_interval: Duration::from_secs(5),
+            randomization_factor: 0.5,
+            multiplier: 1.5,
+            max_interval: Duration::from_secs(30),
+            max_elapsed_time: Some(Duration::from_secs(300)),
+        }
     }
 }

@@ -1,9 +1,12 @@
-//! Where a listener listens, `host:port`, and where an exporter sends.
+//! Where a listener listens, and where an exporter sends: `host:port`, URLs, and Unix domain sockets.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use http::uri::PathAndQuery;
 
 /// Where to listen, or where a destination listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,8 +30,8 @@ pub struct Destination {
     pub tls: bool,
     /// Where it listens.
     pub address: Address,
-    /// For OTLP/HTTP what stands before a signal's own path, or the whole path of a URL for one signal. Empty, or with
-    /// a slash at its start and none at its end.
+    /// For OTLP/HTTP what stands before a signal's own path: empty, or with a slash at its start and none at its end. Of
+    /// a URL for one signal it is the whole path, and never empty.
     pub path: String,
 }
 
@@ -49,7 +52,15 @@ impl FromStr for Address {
     type Err = InvalidEndpoint;
 
     fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
-        let refuse = |reason: &str| Err(InvalidEndpoint(reason.to_owned()));
+        if let Some(path) = text.strip_prefix("unix:") {
+            return socket(path).map(Self::Unix);
+        }
+        if text.starts_with("unix-abstract:") {
+            return refuse("abstract sockets are not supported: anyone may take their names");
+        }
+        if text.contains('@') {
+            return refuse("a user has no place here");
+        }
         if text.contains("://") {
             return refuse("a scheme has no place here");
         }
@@ -76,33 +87,152 @@ impl FromStr for Address {
 }
 
 impl Destination {
-    /// Reads `http://host:port` or `https://host:port`, or `host:port`, where `insecure` says that no TLS is meant, as in
-    /// the Collector.
+    /// Reads where an OTLP/gRPC server listens: `http://host:port` or `https://host:port`, or `host:port`, where
+    /// `insecure` says that no TLS is meant, as in the Collector; or a Unix domain socket. `dns:///` may stand before it.
     ///
     /// # Errors
     /// When it is anything else.
     pub fn parse(text: &str, insecure: bool) -> Result<Self, InvalidEndpoint> {
-        let refuse = |reason: &str| Err(InvalidEndpoint(reason.to_owned()));
-        let (tls, address) = match text.split_once("://") {
-            Some(("http", rest)) => (false, rest.strip_suffix('/').unwrap_or(rest)),
-            Some(("https", rest)) => (true, rest.strip_suffix('/').unwrap_or(rest)),
-            Some((scheme, _)) => return refuse(&format!("the scheme `{scheme}` is not supported")),
+        if is_socket(text) {
+            return Ok(Self { tls: false, address: text.parse()?, path: String::new() });
+        }
+        // gRPC's name for what happens to every name here.
+        let text = text.strip_prefix("dns:///").unwrap_or(text);
+        let (tls, authority) = match text.split_once("://") {
+            Some((scheme, rest)) => (is_https(scheme)?, rest.strip_suffix('/').unwrap_or(rest)),
             None => (!insecure, text),
         };
-        if let Some(at) = address.find(['/', '?', '#']) {
-            return refuse(&format!("gRPC has no use for `{}`", &address[at..]));
+        let authority = without_credentials(authority)?;
+        if let Some(at) = authority.find(['/', '?', '#']) {
+            return refuse(&format!("gRPC has no use for `{}`", &authority[at..]));
         }
-        if address.contains('@') {
-            return refuse("who sends is told by `headers`, not by the address");
+        Ok(Self { tls, address: remote(authority)?, path: String::new() })
+    }
+
+    /// Reads where an OTLP/HTTP server listens: `http://host:port/path` or `https://host:port/path`, of which port and
+    /// path may be left out, and the path stands before those of the signals; or a Unix domain socket.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn parse_url(text: &str) -> Result<Self, InvalidEndpoint> {
+        let mut url = Self::url(text)?;
+        url.path.truncate(url.path.trim_end_matches('/').len());
+        Ok(url)
+    }
+
+    /// Reads the URL for one signal, whose path is taken as it is.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse_signal_url(text: &str) -> Result<Self, InvalidEndpoint> {
+        let mut url = Self::url(text)?;
+        if matches!(url.address, Address::Unix(_)) {
+            return refuse("a Unix domain socket has no path for a signal");
         }
-        let endpoint: Address = address.parse()?;
-        if address.starts_with(':') {
-            return refuse("the host is missing");
+        if url.path.is_empty() {
+            url.path.push('/');
         }
-        if matches!(endpoint, Address::Tcp { port: 0, .. }) {
-            return refuse("nothing listens on port 0");
+        Ok(url)
+    }
+
+    fn url(text: &str) -> Result<Self, InvalidEndpoint> {
+        if is_socket(text) {
+            return Ok(Self { tls: false, address: text.parse()?, path: String::new() });
         }
-        Ok(Self { tls, address: endpoint, path: String::new() })
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return refuse("the scheme is missing: `http://` or `https://`");
+        };
+        let tls = is_https(scheme)?;
+        let rest = without_credentials(rest)?;
+        if rest.contains(['?', '#']) {
+            return refuse("nothing may follow the path: keys belong into `headers`");
+        }
+        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        if !path.is_empty() && path.parse::<PathAndQuery>().is_err() {
+            return refuse(&format!("`{path}` is no path of a URL"));
+        }
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+        let default = if tls { ":443" } else { ":80" };
+        let address = remote(&format!("{authority}{}", if has_port { "" } else { default }))?;
+        Ok(Self { tls, address, path: path.to_owned() })
+    }
+}
+
+/// `text` as it may be shown: an endpoint without user, password and query.
+pub(super) fn redacted(text: &str) -> String {
+    let mut shown = text.to_owned();
+    for range in query(text).into_iter().chain(user(text)) {
+        shown.replace_range(range, "***");
+    }
+    shown
+}
+
+/// Where secrets stand in `text`, which may be no endpoint at all: so without a scheme there must be a password.
+pub(super) fn secrets(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let user = user(text).filter(|user| user.start > 0 || text[user.clone()].contains(':'));
+    user.into_iter().chain(query(text))
+}
+
+/// What stands after a scheme and before the last `@`.
+fn user(text: &str) -> Option<Range<usize>> {
+    let start = text.find("://").map_or(0, |at| at + "://".len());
+    let end = start + text[start..].rfind('@')?;
+    Some(start..end)
+}
+
+/// What stands after the `?` of a URL, which some take keys in, and before the quote at its end.
+fn query(text: &str) -> Option<Range<usize>> {
+    let start = text.find("://")?;
+    let start = start + text[start..].find('?')? + 1;
+    let end = text.trim_end_matches(['"', '\'']).len();
+    (start < end).then_some(start..end)
+}
+
+fn refuse<T>(reason: &str) -> Result<T, InvalidEndpoint> {
+    Err(InvalidEndpoint(reason.to_owned()))
+}
+
+fn is_socket(text: &str) -> bool {
+    text.starts_with("unix:") || text.starts_with("unix-abstract:")
+}
+
+fn is_https(scheme: &str) -> Result<bool, InvalidEndpoint> {
+    match scheme {
+        "http" => Ok(false),
+        "https" => Ok(true),
+        _ => refuse(&format!("the scheme `{}` is not supported", redacted(scheme))),
+    }
+}
+
+fn without_credentials(rest: &str) -> Result<&str, InvalidEndpoint> {
+    if rest.contains('@') { refuse("who sends is told by `headers`, not by the address") } else { Ok(rest) }
+}
+
+/// An address that can be connected to.
+fn remote(authority: &str) -> Result<Address, InvalidEndpoint> {
+    let address: Address = authority.parse()?;
+    if authority.starts_with(':') {
+        return refuse("the host is missing");
+    }
+    if matches!(address, Address::Tcp { port: 0, .. }) {
+        return refuse("nothing listens on port 0");
+    }
+    Ok(address)
+}
+
+/// The path behind `unix:`, in the forms that gRPC knows.
+fn socket(text: &str) -> Result<PathBuf, InvalidEndpoint> {
+    let path = match text.strip_prefix("//") {
+        Some(path) if !path.starts_with('/') => {
+            return refuse("`unix://` stands before an absolute path, `unix:` before a relative one");
+        }
+        Some(path) => path,
+        None => text,
+    };
+    match path {
+        "" => refuse("the socket's path is missing"),
+        path if path.contains('\0') => refuse("a path can't hold a zero byte"),
+        path => Ok(path.into()),
     }
 }
 

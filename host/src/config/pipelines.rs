@@ -7,12 +7,9 @@ use super::diagnostic::{Span, Spanned};
 use super::node::Node;
 use super::read::{Fields, Foreign, Keys, Reader};
 use super::{Exporter, LogsPipeline, Pipeline, Pipelines, Processor, Receiver, Route};
+use crate::receive::Signal;
 
-const PIPELINES: Keys = Keys {
-    of: "`pipelines`",
-    known: &["logs", "traces", "metrics"],
-    foreign: &[("profiles", "profiles are not supported yet", "remove this pipeline")],
-};
+const PIPELINES: Keys = Keys { of: "`pipelines`", known: &["logs", "traces", "metrics", "profiles"], foreign: &[] };
 
 const LOGS: Keys =
     Keys { of: "the `logs` pipeline", known: &["receivers", "processors", "exporters", "routes"], foreign: &[] };
@@ -20,6 +17,8 @@ const LOGS: Keys =
 const TRACES: Keys = Keys { of: "the `traces` pipeline", known: &["receivers", "exporters"], foreign: UNTOUCHED };
 
 const METRICS: Keys = Keys { of: "the `metrics` pipeline", known: &["receivers", "exporters"], foreign: UNTOUCHED };
+
+const PROFILES: Keys = Keys { of: "the `profiles` pipeline", known: &["receivers", "exporters"], foreign: UNTOUCHED };
 
 const UNTOUCHED: &[Foreign] = &[
     ("processors", "filters run on log records only", "remove `processors`"),
@@ -55,6 +54,7 @@ impl Reader {
                 "logs" => pipelines.logs = self.logs(node, name.span, defined),
                 "traces" => pipelines.traces = self.pipeline(node, name.span, &TRACES, defined),
                 "metrics" => pipelines.metrics = self.pipeline(node, name.span, &METRICS, defined),
+                "profiles" => pipelines.profiles = self.pipeline(node, name.span, &PROFILES, defined),
                 other => {
                     let signal = other.split_once('/').map(|(signal, _)| signal);
                     let error = match signal.filter(|signal| PIPELINES.known.contains(signal)) {
@@ -134,16 +134,36 @@ impl Reader {
     }
 }
 
+/// One pipeline, whatever its signal: what its requests come from and go to.
+pub(super) struct Flow<'p> {
+    pub(super) signal: Signal,
+    pub(super) receivers: &'p [Spanned<String>],
+    /// Those of its routes among them.
+    pub(super) exporters: Vec<&'p Spanned<String>>,
+}
+
 /// The names that pipelines refer to.
 impl Pipelines {
-    /// The pipelines that pass requests through.
-    fn untouched(&self) -> impl Iterator<Item = &Pipeline> {
-        self.traces.iter().chain(&self.metrics)
+    /// All pipelines.
+    pub(super) fn flows(&self) -> impl Iterator<Item = Flow<'_>> {
+        let logs = self.logs.iter().map(|logs| {
+            let routes = logs.routes.values().flat_map(|route| &route.exporters);
+            Flow {
+                signal: Signal::Logs,
+                receivers: &logs.receivers,
+                exporters: logs.exporters.iter().chain(routes).collect(),
+            }
+        });
+        let untouched =
+            [(Signal::Traces, &self.traces), (Signal::Metrics, &self.metrics), (Signal::Profiles, &self.profiles)];
+        logs.chain(untouched.into_iter().filter_map(|(signal, pipeline)| {
+            let pipeline = pipeline.as_ref()?;
+            Some(Flow { signal, receivers: &pipeline.receivers, exporters: pipeline.exporters.iter().collect() })
+        }))
     }
 
     pub(super) fn receivers(&self) -> impl Iterator<Item = &Spanned<String>> {
-        let logs = self.logs.iter().flat_map(|logs| &logs.receivers);
-        logs.chain(self.untouched().flat_map(|pipeline| &pipeline.receivers))
+        self.flows().flat_map(|flow| flow.receivers)
     }
 
     pub(super) fn processors(&self) -> impl Iterator<Item = &Spanned<String>> {
@@ -151,10 +171,6 @@ impl Pipelines {
     }
 
     pub(super) fn exporters(&self) -> impl Iterator<Item = &Spanned<String>> {
-        let logs = self.logs.iter().flat_map(|logs| &logs.exporters);
-        let routes = self.logs.iter().flat_map(|logs| logs.routes.values());
-        let routes = routes.flat_map(|route| &route.exporters);
-        let untouched = self.untouched().flat_map(|pipeline| &pipeline.exporters);
-        logs.chain(routes).chain(untouched)
+        self.flows().flat_map(|flow| flow.exporters)
     }
 }

@@ -17,7 +17,11 @@ const TYPES: Keys = Keys {
     known: &["wasm"],
     foreign: &[
         ("batch", "Sluicegate doesn't batch: a request stays one request", BEHIND),
-        ("memory_limiter", "Sluicegate has no `memory_limiter`", "limit each filter: `memory_limit_mib`"),
+        (
+            "memory_limiter",
+            "`memory_limiter` is an extension here: it is asked before a request is read",
+            "move it to `extensions`, and name it in `service.extensions`",
+        ),
     ],
 };
 
@@ -60,7 +64,10 @@ impl Reader {
         let what = "the WebAssembly component's file, relative to this one";
         let component = self.required(&wasm, "component", what, Self::path);
         let settings = self.settings(&wasm);
-        let deadline = self.field(&wasm, "deadline", DEADLINE, Self::deadline);
+        let why = "filters are interrupted every millisecond, and senders give up within a minute";
+        let deadline = self.field(&wasm, "deadline", DEADLINE, |r, node| {
+            r.duration_in(node, SHORTEST_DEADLINE..=LONGEST_DEADLINE, why)
+        });
         let why = "a filter's memory ends at 4 GiB";
         let memory = self
             .field(&wasm, "memory_limit_mib", MEMORY_LIMIT_MIB, |r, node| r.integer(node, 1..=LARGEST_MEMORY_MIB, why));
@@ -76,17 +83,6 @@ impl Reader {
             on_failure: on_failure?,
             max_instances: max_instances(instances?),
         })
-    }
-
-    fn deadline(&self, node: &Node) -> Read<Duration> {
-        let deadline = self.duration(node)?;
-        let range = SHORTEST_DEADLINE..=LONGEST_DEADLINE;
-        if range.contains(&deadline) {
-            return Ok(deadline);
-        }
-        let message = format!("expected a duration from 1ms to 60s, found {deadline:?}");
-        let help = "filters are interrupted every millisecond, and senders give up within a minute";
-        Err(self.error(node.span, message).help(help))
     }
 
     fn on_failure(&self, node: &Node) -> Read<OnFailure> {

@@ -2,13 +2,16 @@
 //! it comes out at once. A reader of one value answers a [`Diagnostic`] itself; `Option` means "reported already".
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Number;
+
 use super::diagnostic::{Diagnostic, Diagnostics, Source, Span, Spanned};
-use super::endpoint::Address;
+use super::endpoint::{Address, redacted};
 use super::node::{Node, Value};
 use super::scalar::{Scalar, Style, Typed, duration};
 
@@ -20,6 +23,9 @@ pub(super) struct Reader {
     /// What is wrong so far.
     pub(super) found: Diagnostics,
 }
+
+/// What fits into the address of a Unix domain socket on Linux: 108 bytes, of which the last is a zero.
+const MAX_SOCKET: usize = 107;
 
 /// What one value gives.
 pub(super) type Read<T> = Result<T, Diagnostic>;
@@ -139,6 +145,21 @@ impl Reader {
         }
     }
 
+    /// What `read` makes of each entry of the list at `key`, which may be left out.
+    pub(super) fn items<'n, T>(
+        &mut self,
+        fields: &Fields<'n>,
+        key: &str,
+        read: impl Fn(&Self, &'n Node) -> Read<T>,
+    ) -> Option<Vec<T>> {
+        let Some(node) = fields.get(key) else {
+            return Some(Vec::new());
+        };
+        let list = self.value(node, Self::list)?;
+        let items: Vec<_> = list.iter().map(|node| self.value(node, &read)).collect();
+        items.into_iter().collect()
+    }
+
     /// The names in the list `node`, which must be keys of `defined`, each one once.
     pub(super) fn names<T>(
         &mut self,
@@ -193,16 +214,37 @@ impl Reader {
     }
 
     /// An integer in `range`, whose ends `why` explains.
-    pub(super) fn integer(&self, node: &Node, range: RangeInclusive<u32>, why: &str) -> Read<u32> {
-        let (low, high) = (range.start(), range.end());
-        let wanted = format!("an integer from {low} to {high}");
+    pub(super) fn integer<N: TryFrom<i64> + PartialOrd + Display>(
+        &self,
+        node: &Node,
+        range: RangeInclusive<N>,
+        why: &str,
+    ) -> Read<N> {
+        let wanted = format!("an integer from {} to {}", range.start(), range.end());
+        let read = |number: &Number| number.as_i64().and_then(|integer| N::try_from(integer).ok());
+        self.number(node, &range, &wanted, why, read)
+    }
+
+    /// A number in `range`, whose ends `why` explains.
+    pub(super) fn float(&self, node: &Node, range: RangeInclusive<f64>, why: &str) -> Read<f64> {
+        let wanted = format!("a number from {} to {}", range.start(), range.end());
+        self.number(node, &range, &wanted, why, Number::as_f64)
+    }
+
+    fn number<N: PartialOrd>(
+        &self,
+        node: &Node,
+        range: &RangeInclusive<N>,
+        wanted: &str,
+        why: &str,
+        read: impl FnOnce(&Number) -> Option<N>,
+    ) -> Read<N> {
         let (text, number) = match node.value.scalar().map(|scalar| (scalar, scalar.typed())) {
             Some((scalar, Typed::Number(number))) => (scalar.text.trim(), number),
-            _ => return Err(self.mismatch(node, &wanted)),
+            _ => return Err(self.mismatch(node, wanted)),
         };
-        let integer = number.as_u64().and_then(|integer| u32::try_from(integer).ok());
-        integer
-            .filter(|integer| range.contains(integer))
+        read(&number)
+            .filter(|number| range.contains(number))
             .ok_or_else(|| self.error(node.span, format!("expected {wanted}, found {text}")).help(why))
     }
 
@@ -214,6 +256,23 @@ impl Reader {
             _ => return Err(self.mismatch(node, "a duration").help(help)),
         };
         duration(text).map_err(|error| self.error(node.span, format!("`{text}` is no duration: {error}")).help(help))
+    }
+
+    /// A duration in `range`, whose ends `why` explains.
+    pub(super) fn duration_in(&self, node: &Node, range: RangeInclusive<Duration>, why: &str) -> Read<Duration> {
+        let duration = self.duration(node)?;
+        if range.contains(&duration) {
+            return Ok(duration);
+        }
+        let (low, high) = (range.start(), range.end());
+        let message = format!("expected a duration from {low:?} to {high:?}, found {duration:?}");
+        Err(self.error(node.span, message).help(why))
+    }
+
+    /// A duration, of which `0s` stands for none.
+    pub(super) fn limit(&self, node: &Node) -> Read<Option<Duration>> {
+        let duration = self.duration(node)?;
+        Ok((!duration.is_zero()).then_some(duration))
     }
 
     /// One of several words, in whatever case.
@@ -228,15 +287,40 @@ impl Reader {
         })
     }
 
-    /// Where to listen.
+    /// Where to listen on the network.
     pub(super) fn listen(&self, node: &Node) -> Read<Spanned<Address>> {
+        match self.address(node)? {
+            Spanned { value: Address::Unix(_), span } => {
+                let error = self.error(span, "a Unix domain socket is not supported here");
+                Err(error.help("write `host:port`, such as `127.0.0.1:4317`"))
+            }
+            address => Ok(address),
+        }
+    }
+
+    /// Where to listen, be it on a Unix domain socket.
+    pub(super) fn address(&self, node: &Node) -> Read<Spanned<Address>> {
         let text = self.string(node)?;
-        let endpoint = text.parse().map_err(|error| {
-            let message = format!("`{text}` is nothing to listen on: {error}");
-            let help = "write `host:port`, such as `127.0.0.1:4317`; port 0 is any free one";
+        let address = text.parse().map_err(|error| {
+            let message = format!("`{}` is nothing to listen on: {error}", redacted(text));
+            let help = "write `host:port`, such as `127.0.0.1:4317`, with port 0 for any free one; or `unix:///PATH`";
             self.error(node.span, message).help(help)
-        });
-        Ok(Spanned::new(endpoint?, node.span))
+        })?;
+        match address {
+            Address::Unix(path) => self.socket(&path, node.span),
+            address => Ok(Spanned::new(address, node.span)),
+        }
+    }
+
+    /// The Unix domain socket at `path`; a relative one starts from the configuration file's folder.
+    pub(super) fn socket(&self, path: &Path, span: Span) -> Read<Spanned<Address>> {
+        let path = self.folder.join(path);
+        let length = path.as_os_str().len();
+        if length > MAX_SOCKET {
+            let message = format!("the socket's whole path has {length} bytes, and may have {MAX_SOCKET}");
+            return Err(self.error(span, message).help("move it up, as into `/run`"));
+        }
+        Ok(Spanned::new(Address::Unix(path), span))
     }
 
     /// A path; a relative one starts from the configuration file's folder.
@@ -253,7 +337,7 @@ impl Reader {
         match &node.value {
             Value::List(list) => Ok(list),
             Value::Scalar(scalar) => {
-                let help = format!("a list of one is `[{}]`", scalar.text);
+                let help = format!("a list of one is `[{}]`", redacted(&scalar.text));
                 Err(self.mismatch(node, "a list").help(help))
             }
             Value::Map(_) => Err(self.mismatch(node, "a list")),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Config;
 use super::diagnostic::{Diagnostic, Spanned};
 use super::endpoint::Address;
+use super::extensions::Started;
 use super::node::Node;
 use super::pipelines::Defined;
 use super::read::{Keys, Reader};
+use super::{Config, Exporter, MIB, Pipelines, Receiver};
 
 const KEYS: Keys = Keys {
     of: "the configuration",
@@ -21,6 +22,10 @@ const KEYS: Keys = Keys {
 };
 
 const SERVICE: Keys = Keys { of: "`service`", known: &["extensions", "pipelines", "telemetry"], foreign: &[] };
+
+/// How often the bytes of a request are there at once, at the most: as they came in JSON, as protobuf, and as they are
+/// encoded for a destination.
+const COPIES: usize = 3;
 
 impl Reader {
     /// The whole configuration. What is wrong with it is in `found`.
@@ -39,29 +44,84 @@ impl Reader {
         let pipelines = self.pipelines(&service, &defined);
         let telemetry = self.telemetry(&service);
         let extension_names = self.extension_names(&service, &extensions);
+        self.authenticators(&receivers, &extensions, &extension_names);
+        self.destinations(&pipelines, &defined);
         let by = "`service.pipelines`";
-        let extensions = self.used(extensions, &extension_names, "`service.extensions`");
+        let receivers = self.used(receivers, pipelines.receivers(), by);
+        let Started { health_check, memory_limit, authenticators } =
+            self.start(extensions, &extension_names, &receivers);
         let config = Config {
-            receivers: self.used(receivers, pipelines.receivers(), by),
+            receivers,
             processors: self.used(processors, pipelines.processors(), by),
             exporters: self.used(exporters, pipelines.exporters(), by),
             pipelines,
             telemetry: telemetry?,
-            health_check: extensions.into_values().next(),
-            authenticators: BTreeMap::new(),
-            memory_limit: 512 << 20,
+            health_check,
+            authenticators,
+            memory_limit,
             source: Arc::clone(&self.source),
         };
         self.same_endpoint(&config);
+        self.largest_fits(&config);
         Some(config)
+    }
+
+    /// Warns of listeners whose largest request would never fit into the memory limiter: its sender would try for good.
+    fn largest_fits(&mut self, config: &Config) {
+        for receiver in config.receivers.values() {
+            let grpc = receiver.grpc.iter().map(|grpc| (&grpc.listener, grpc.max_recv_msg_size));
+            let http = receiver.http.iter().map(|http| (&http.listener, http.max_request_body_size));
+            for (listener, size) in grpc.chain(http) {
+                let needed = size.saturating_mul(COPIES).div_ceil(MIB);
+                if needed <= config.memory_limit / MIB {
+                    continue;
+                }
+                let message = format!("the largest request taken here is {size} bytes, and may never fit into memory");
+                let warning = Diagnostic::warning(&self.source, listener.endpoint.span, message);
+                let warning = warning.note(format!("under way it takes {COPIES} times its size"));
+                self.found.push(
+                    warning.help(format!("lower its limit, or write `memory_limiter: {{ limit_mib: {needed} }}`")),
+                );
+            }
+        }
+    }
+
+    /// Refuses exporters without an endpoint for a signal that comes to them, and warns of those that wait for
+    /// headers which no receiver hands on.
+    fn destinations(&mut self, pipelines: &Pipelines, defined: &Defined<'_>) {
+        let mut waiting = BTreeMap::new();
+        for flow in pipelines.flows() {
+            let with_metadata = flow.receivers.iter().any(|name| {
+                let receiver = defined.receivers.get(&name.value).and_then(|receiver| receiver.value.as_ref());
+                // One that can't be read is reported already.
+                receiver.is_none_or(|receiver| receiver.listeners().any(|listener| listener.include_metadata))
+            });
+            for name in flow.exporters {
+                let Some(component) = defined.exporters.get(&name.value) else { continue };
+                let Some(Exporter::Otlp(exporter)) = &component.value else { continue };
+                if !exporter.has_endpoint(flow.signal) {
+                    let message = format!("`{}` has no endpoint for {}", name.value, flow.signal);
+                    let help = format!("give it an `endpoint`, or a `{}_endpoint`", flow.signal);
+                    self.found.push(self.error(name.span, message).help(help));
+                }
+                if !exporter.metadata_keys.is_empty() {
+                    waiting.entry(&name.value).or_insert((component.span, false)).1 |= with_metadata;
+                }
+            }
+        }
+        for (name, (span, _)) in waiting.into_iter().filter(|(_, (_, with_metadata))| !with_metadata) {
+            let message = format!("`{name}` passes on headers, but no receiver hands them on");
+            let warning = Diagnostic::warning(&self.source, span, message);
+            self.found.push(warning.help("write `include_metadata: true` into a receiver's `grpc` or `http`"));
+        }
     }
 
     /// Refuses two listeners on one port, as far as their texts show it.
     fn same_endpoint(&mut self, config: &Config) {
-        let grpc = config.receivers.values().filter_map(|receiver| Some(&receiver.grpc.as_ref()?.listener.endpoint));
+        let receivers = config.receivers.values().flat_map(Receiver::listeners).map(|listener| &listener.endpoint);
         let health_check = config.health_check.iter().map(|check| &check.endpoint);
         let others = config.telemetry.metrics.iter().chain(health_check);
-        let mut listeners: Vec<&Spanned<Address>> = grpc.chain(others).collect();
+        let mut listeners: Vec<&Spanned<Address>> = receivers.chain(others).collect();
         listeners.retain(|listener| !matches!(listener.value, Address::Tcp { port: 0, .. }));
         listeners.sort_by_key(|listener| listener.span);
         for (at, listener) in listeners.iter().enumerate() {
@@ -69,7 +129,7 @@ impl Reader {
             if let Some(first) = first {
                 let message = format!("`{}` is listened on already", listener.value);
                 let error = self.error(listener.span, message).earlier(first.span);
-                self.found.push(error.help("choose another port"));
+                self.found.push(error.help("choose another one"));
             }
         }
     }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::diagnostic::Spanned;
+use super::diagnostic::{Span, Spanned};
+use super::node::Node;
+use super::read::{Fields, Foreign, Keys, Read, Reader};
 
 /// `tls` of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +66,149 @@ impl Default for ClientTls {
             min_version: TlsVersion::V1_2,
             max_version: TlsVersion::V1_3,
             reload_interval: None,
+        }
+    }
+}
+
+const SERVER: Keys = Keys {
+    of: "`tls` of a receiver",
+    known: &["cert_file", "key_file", "client_ca_file", "min_version", "max_version", "reload_interval"],
+    foreign: FOREIGN,
+};
+
+const CLIENT: Keys = Keys {
+    of: "`tls` of an exporter",
+    known: &[
+        "insecure",
+        "insecure_skip_verify",
+        "server_name_override",
+        "ca_file",
+        "include_system_ca_certs_pool",
+        "cert_file",
+        "key_file",
+        "min_version",
+        "max_version",
+        "reload_interval",
+    ],
+    foreign: FOREIGN,
+};
+
+/// What the Collector has, and what belongs to the other side.
+const FOREIGN: &[Foreign] = &[
+    no_pem("ca_pem"),
+    no_pem("cert_pem"),
+    no_pem("key_pem"),
+    no_ciphers("cipher_suites"),
+    no_ciphers("curve_preferences"),
+    no_ciphers("include_insecure_cipher_suites"),
+    ("tpm", "keys in a TPM are not supported", "use `cert_file` and `key_file`"),
+    ("client_ca_file_reload", "`reload_interval` is for every file", "write `reload_interval: 1h`"),
+    ("ca_file", "the authorities for clients have a key of their own", "write `client_ca_file`"),
+    ("include_system_ca_certs_pool", "only `client_ca_file` says whose clients may come", "remove it"),
+    ("insecure", "a receiver without `tls` is one without TLS", "remove `tls`"),
+    ("client_ca_file", "an exporter checks a server's certificate", "write `ca_file`"),
+];
+
+const fn no_pem(key: &'static str) -> Foreign {
+    (
+        key,
+        "keys and certificates come from files, which can be reloaded",
+        "name a file: `ca_file`, `cert_file`, `key_file`",
+    )
+}
+
+const fn no_ciphers(key: &'static str) -> Foreign {
+    (key, "ciphers and curves can't be chosen", "remove it: what is not safe is not offered")
+}
+
+impl Reader {
+    /// `tls` of a listener. Without it connections are not encrypted.
+    pub(super) fn server_tls(&mut self, listener: &Fields<'_>) -> Option<Option<ServerTls>> {
+        let Some(node) = listener.get("tls") else {
+            return Some(None);
+        };
+        let tls = self.fields(node, listener.span("tls"), &SERVER)?;
+        let cert = self.required(&tls, "cert_file", "the certificate chain, in PEM", Self::path);
+        let key = self.required(&tls, "key_file", "the certificate's private key, in PEM", Self::path);
+        let client_ca = self.field(&tls, "client_ca_file", None, |r, node| r.path(node).map(Some));
+        let versions = self.versions(&tls);
+        let reload = self.field(&tls, "reload_interval", None, Self::limit);
+        let (min_version, max_version) = versions?;
+        Some(Some(ServerTls {
+            cert_file: cert?,
+            key_file: key?,
+            client_ca_file: client_ca?,
+            min_version,
+            max_version,
+            reload_interval: reload?,
+        }))
+    }
+
+    /// `tls` of an exporter, and whether an endpoint without a scheme means none (`insecure`).
+    pub(super) fn client_tls(&mut self, exporter: &Fields<'_>) -> Option<(ClientTls, bool)> {
+        let tls = self.section(exporter, "tls", &CLIENT)?;
+        let insecure = self.field(&tls, "insecure", false, Self::boolean);
+        let skip_verify = self.field(&tls, "insecure_skip_verify", false, Self::boolean);
+        let name = self.field(&tls, "server_name_override", None, |r, node| Ok(Some(r.string(node)?.to_owned())));
+        let ca = self.field(&tls, "ca_file", None, |r, node| r.path(node).map(Some));
+        let system = self.field(&tls, "include_system_ca_certs_pool", false, Self::boolean);
+        let identity = self.identity(&tls);
+        let versions = self.versions(&tls);
+        let reload = self.field(&tls, "reload_interval", None, Self::limit);
+        let (min_version, max_version) = versions?;
+        let tls = ClientTls {
+            ca_file: ca?,
+            include_system_ca: system?,
+            identity: identity?,
+            insecure_skip_verify: skip_verify?,
+            server_name_override: name?,
+            min_version,
+            max_version,
+            reload_interval: reload?,
+        };
+        Some((tls, insecure?))
+    }
+
+    /// A client's certificate and key: both, or neither.
+    fn identity(&mut self, tls: &Fields<'_>) -> Option<Option<(Spanned<PathBuf>, Spanned<PathBuf>)>> {
+        let cert = self.field(tls, "cert_file", None, |r, node| r.path(node).map(Some));
+        let key = self.field(tls, "key_file", None, |r, node| r.path(node).map(Some));
+        match (cert?, key?) {
+            (Some(cert), Some(key)) => Some(Some((cert, key))),
+            (None, None) => Some(None),
+            (Some(file), None) => self.half(file.span, "the certificate's private key is missing", "key_file"),
+            (None, Some(file)) => self.half(file.span, "the private key's certificate is missing", "cert_file"),
+        }
+    }
+
+    fn half<T>(&mut self, span: Span, message: &str, other: &str) -> Option<T> {
+        let error = self.error(span, message);
+        self.report(error.help(format!("name it as `{other}`")))
+    }
+
+    fn versions(&mut self, tls: &Fields<'_>) -> Option<(TlsVersion, TlsVersion)> {
+        let min = self.field(tls, "min_version", TlsVersion::V1_2, Self::version);
+        let max = self.field(tls, "max_version", TlsVersion::V1_3, Self::version);
+        let (min, max) = (min?, max?);
+        if min > max {
+            let error = self.error(tls.span("min_version"), "`min_version` is newer than `max_version`");
+            return self.report(error.help("leave `max_version` out"));
+        }
+        Some((min, max))
+    }
+
+    /// A version, which without quotes YAML takes for a number.
+    fn version(&self, node: &Node) -> Read<TlsVersion> {
+        let wanted = "\"1.2\" or \"1.3\"";
+        let text = node.value.scalar().map(|scalar| scalar.text.trim()).ok_or_else(|| self.mismatch(node, wanted))?;
+        match text {
+            "1.2" => Ok(TlsVersion::V1_2),
+            "1.3" => Ok(TlsVersion::V1_3),
+            "1.0" | "1.1" => {
+                let error = self.error(node.span, format!("TLS {text} is not supported"));
+                Err(error.help(format!("it is not safe any more (RFC 8996): write {wanted}")))
+            }
+            _ => Err(self.error(node.span, format!("`{text}` is no version of TLS")).help(format!("write {wanted}"))),
         }
     }
 }

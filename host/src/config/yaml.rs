@@ -3,13 +3,16 @@
 //! Aliases become copies and merge keys (`<<`) are merged, so that readers see plain maps and lists.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span as Position, Tag};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Source, Span, Spanned};
+use super::endpoint::secrets;
 use super::expand::expand;
 use super::node::{Entry, Node, Value};
+use super::read::nearest;
 use super::scalar::{Scalar, Style};
 
 /// Where references to the environment are looked up.
@@ -23,8 +26,19 @@ const MAX_DEPTH: usize = 64;
 /// would otherwise fill any memory.
 const MAX_COPIED: usize = 1 << 20;
 
-/// The key whose values may be secrets, wherever it stands: also where it is refused.
-const SECRET: &str = "headers";
+/// Keys and types whose values may be secrets, wherever they stand: also where they are refused, or misspelt.
+const SECRETS: &[&str] = &[
+    "headers",
+    "response_headers",
+    "bearertokenauth",
+    "basicauth",
+    "token",
+    "tokens",
+    "inline",
+    "password",
+    "client_secret",
+    "key_pem",
+];
 
 /// Reads the one document in `source`, and says in `found` what is wrong with it. Nothing is returned where the text
 /// is empty or ends in a syntax error.
@@ -48,7 +62,7 @@ struct Builder<'a> {
     anchors: HashMap<usize, Node>,
     /// What aliases have added so far, up to [`MAX_COPIED`].
     copied: usize,
-    /// Where the values under [`SECRET`] stand.
+    /// Where the values under [`SECRETS`] stand, and the passwords in endpoints.
     secrets: Vec<Span>,
     root: Option<Node>,
 }
@@ -73,7 +87,7 @@ struct MapBuilder {
     keys: HashMap<String, Span>,
     /// The key whose value comes next.
     key: Option<Key>,
-    /// Whether the last key is [`SECRET`].
+    /// Whether the last key is one of [`SECRETS`].
     is_secret: bool,
     /// The values of `<<`.
     merged: Vec<Node>,
@@ -200,7 +214,7 @@ impl Builder<'_> {
             Some(Key::Merge) => map.merged.push(node),
             Some(Key::Refused) => {}
             None => {
-                map.is_secret = matches!(&node.value, Value::Scalar(key) if key.text == SECRET);
+                map.is_secret = matches!(&node.value, Value::Scalar(key) if is_secret(&key.text));
                 map.key = Some(key(self.source, node, &mut map.keys).unwrap_or_else(|error| {
                     self.found.push(error);
                     Key::Refused
@@ -236,7 +250,7 @@ impl Builder<'_> {
         matches!(self.stack.last(), Some(Open { value: Collection::Map(MapBuilder { key: None, .. }), .. }))
     }
 
-    /// Whether what comes next belongs to a value of [`SECRET`].
+    /// Whether what comes next belongs to a value of one of [`SECRETS`].
     fn in_secret(&self) -> bool {
         let is_secret = |open: &Open| matches!(&open.value, Collection::Map(map) if map.is_secret && map.key.is_some());
         self.stack.iter().any(is_secret)
@@ -244,15 +258,21 @@ impl Builder<'_> {
 
     /// Notes where the secrets of `node` stand, if it has any. Names are none.
     fn note_secrets(&mut self, node: &Node) {
-        if self.in_secret() && !self.at_key() {
-            node.scalars(&mut |span| self.secrets.push(span));
+        if self.at_key() {
+            return;
         }
+        let in_secret = self.in_secret();
+        node.scalars(&mut |span| match in_secret {
+            true => self.secrets.push(span),
+            false => self.secrets.extend(secrets(self.source.slice(span)).map(|range| within(span.start, range))),
+        });
     }
 
     /// Hides the rest of the line at `offset` where the text can't be read, if it may hold secrets.
     fn hide_line(&mut self, offset: usize) {
         let (start, line) = self.source.line_at(offset);
-        let named = line.find(SECRET);
+        self.secrets.extend(secrets(line).map(|range| within(start, range)));
+        let named = SECRETS.iter().filter_map(|key| line.find(key)).min();
         if named.is_none() && !self.in_secret() {
             return;
         }
@@ -345,6 +365,16 @@ impl Builder<'_> {
         let byte = |marker: Marker| marker.byte_offset().unwrap_or(length).min(length);
         Span { start: byte(start), end: byte(end).max(byte(start)) }
     }
+}
+
+/// A piece of what begins at `start`.
+fn within(start: usize, range: Range<usize>) -> Span {
+    Span { start: start + range.start, end: start + range.end }
+}
+
+/// Whether the values of `key` may be secrets.
+fn is_secret(key: &str) -> bool {
+    nearest(key.split('/').next().unwrap_or(key), SECRETS).is_some()
 }
 
 /// What a node in a key's place gives.

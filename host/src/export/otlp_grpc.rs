@@ -1,131 +1,140 @@
-//! `otlp_grpc`: OTLP/gRPC to a Collector.
-use std::{error::Error, time::Duration};
+//! OTLP/gRPC: how a call is framed, and what its answer says.
+use std::time::Duration;
 
-use http::uri::PathAndQuery;
-use tokio::time::{Instant, timeout_at};
-use tonic::{
-    Code, Status,
-    client::Grpc,
-    codec::CompressionEncoding,
-    metadata::MetadataMap,
-    transport::{Channel, Endpoint},
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, TE},
+};
+use tonic::{Code, Status};
 
-use super::Cause;
+use super::{
+    Cause,
+    otlp::encoding_header,
+    transport::{Answer, MAX_ANSWER},
+};
 use crate::{
-    codec::ClientCodec,
-    compression::Encoding,
-    config::OtlpExporter,
-    receive::{Request, Response},
+    codec,
+    compression::{Encoding, decompress},
+    receive::Response,
 };
 
-/// One destination. Clones share its connection.
-///
-/// One connection is enough: HTTP/2 carries concurrent requests side by side, and framing bytes costs little beside
-/// making them. It is opened by the first request and, once broken, by the next one, so that the destination may
-/// start later and restart whenever it likes.
-#[derive(Debug, Clone)]
-pub(super) struct OtlpGrpc {
-    channel: Channel,
-    compression: Option<CompressionEncoding>,
-    headers: MetadataMap,
-    timeout: Option<Duration>,
-}
+/// What comes before each message: whether it is compressed, and its length.
+const HEAD: usize = 5;
 
-/// How long a connection with requests under way may be silent before it is asked for a sign of life. Go servers
-/// close connections that ask more often than they like, which they only notice where an answer takes minutes.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
-/// How long that sign may take. A destination whose machine is gone is noticed after both together.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// gRPC's base64 has padding or has none.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
-/// How long to wait for a connection where no timeout is configured. Linux itself would wait for two minutes.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How tonic's own statuses begin where an answer was cut off. They have no source by which to tell them from a
-/// status that the destination sent.
-const CUT_OFF: [&str; 3] = ["protocol error:", "Unexpected EOF", "Missing response message"];
-
-impl OtlpGrpc {
-    pub(super) fn new(config: &OtlpExporter) -> Self {
-        let channel = Endpoint::from_shared(config.endpoints[0].to_string())
-            .expect("a destination is a URL")
-            .connect_timeout(config.timeout.unwrap_or(CONNECT_TIMEOUT))
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .user_agent(concat!("sluicegate/", env!("CARGO_PKG_VERSION")))
-            .expect("a name and a version make a header")
-            .connect_lazy();
-        let compression = config.compression.encoding.map(|encoding| match encoding {
-            Encoding::Gzip => CompressionEncoding::Gzip,
-            Encoding::Zstd | Encoding::Deflate => CompressionEncoding::Zstd,
-        });
-        let headers = MetadataMap::from_headers(config.headers.clone());
-        Self { channel, compression, headers, timeout: config.timeout }
-    }
-
-    /// Sends `request` and waits for the answer, until the configured timeout or the sender's own deadline.
-    pub(super) async fn export(&self, request: Request) -> Result<Response, Cause> {
-        let started = Instant::now();
-        let own = self.timeout.and_then(|timeout| started.checked_add(timeout));
-        let deadline = own.into_iter().chain(request.deadline).min();
-
-        let mut message = tonic::Request::new(request.body);
-        *message.metadata_mut() = self.headers.clone();
-        if let Some(deadline) = deadline {
-            // The destination may stop working on what nobody waits for any more.
-            message.set_timeout(deadline - started);
-        }
-        let mut grpc = Grpc::new(self.channel.clone());
-        if let Some(encoding) = self.compression {
-            grpc = grpc.send_compressed(encoding);
-        }
-        let call = async {
-            grpc.ready().await.map_err(|e| Cause::Unreachable(chain(&e)))?;
-            let path = PathAndQuery::from_static(request.signal.grpc_path());
-            grpc.unary(message, path, ClientCodec).await.map_err(cause)
-        };
-        let answer = match deadline {
-            None => call.await,
-            // tonic's own timer may be the first to go off, and reports a cancelled call.
-            Some(deadline) => match timeout_at(deadline, call).await {
-                Ok(Err(Cause::Unreachable(_))) if Instant::now() >= deadline => Err(Cause::Timeout(deadline - started)),
-                Ok(answer) => answer,
-                Err(_) => Err(Cause::Timeout(deadline - started)),
-            },
-        };
-        Ok(answer?.into_inner())
+/// What every call has.
+pub(super) fn set_headers(headers: &mut HeaderMap, encoding: Option<Encoding>) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    if let Some(encoding) = encoding {
+        headers.insert(ENCODING, encoding_header(encoding));
     }
 }
 
-/// Tells what the destination answered from what happened on the way to it and back. The latter is always worth
-/// another attempt, whatever code tonic gives it.
-fn cause(status: Status) -> Cause {
-    match status.source() {
-        Some(source) => Cause::Unreachable(chain(source)),
-        None if matches!(status.code(), Code::Unknown | Code::Internal)
-            && CUT_OFF.iter().any(|start| status.message().starts_with(start)) =>
-        {
-            Cause::Unreachable(status.message().to_owned())
+/// How long its sender waits. It is told in at most eight digits, so long waits are told in coarse units.
+pub(super) fn set_timeout(headers: &mut HeaderMap, timeout: Duration) {
+    const DIGITS: u128 = 100_000_000;
+    let value = match (timeout.as_micros(), timeout.as_millis()) {
+        (micros, _) if micros < DIGITS => format!("{micros}u"),
+        (_, millis) if millis < DIGITS => format!("{millis}m"),
+        _ => format!("{}S", u128::from(timeout.as_secs()).min(DIGITS - 1)),
+    };
+    headers.insert(TIMEOUT, value.try_into().expect("digits and a letter make a header"));
+}
+
+/// What comes before `message`.
+pub(super) fn head(message: &[u8], encoding: Option<Encoding>) -> Result<Bytes, Cause> {
+    let length = u32::try_from(message.len())
+        .map_err(|_| Cause::Refused(Box::new(Status::resource_exhausted("gRPC takes no message of 4 GiB or more"))))?;
+    let mut head = BytesMut::with_capacity(HEAD);
+    head.put_u8(encoding.is_some().into());
+    head.put_u32(length);
+    Ok(head.freeze())
+}
+
+/// What the destination answered. An answer without a status did not come from it, or not all of it came; that is
+/// always worth another attempt.
+pub(super) fn read(answer: Answer) -> Result<Response, Cause> {
+    let Answer { status, headers, body, trailers } = answer;
+    // An answer that is a status only has it among the headers.
+    let told = if headers.contains_key(Status::GRPC_STATUS) { Some(&headers) } else { trailers.as_ref() };
+    let Some(body) = body else {
+        let text = format!("the answer is larger than {MAX_ANSWER} bytes");
+        return Err(refused(Status::resource_exhausted(text)));
+    };
+    match told.and_then(grpc_status) {
+        Some(told) if told.code() == Code::Ok => {}
+        Some(told) => return Err(refused(told)),
+        None if status == StatusCode::OK => return Err(Cause::Unreachable("the answer was cut off".to_owned())),
+        None => return Err(refused(foreign(status))),
+    }
+    if body.is_empty() {
+        return Err(Cause::Unreachable("the answer has no message".to_owned()));
+    }
+    let encoding = headers.get(ENCODING).and_then(|name| Encoding::from_name(name.to_str().ok()?));
+    let message = message(&body, encoding).map_err(|reason| refused(Status::internal(reason)))?;
+    codec::response(message).map_err(refused)
+}
+
+fn refused(status: Status) -> Cause {
+    Cause::Refused(Box::new(status))
+}
+
+/// The status among `headers`. Details that are no base64 are left out: tonic would panic.
+fn grpc_status(headers: &HeaderMap) -> Option<Status> {
+    match headers.get(DETAILS) {
+        Some(details) if BASE64.decode(details).is_err() => {
+            let mut headers = headers.clone();
+            headers.remove(DETAILS);
+            Status::from_header_map(&headers)
         }
-        None => Cause::Refused(Box::new(status)),
+        _ => Status::from_header_map(headers),
     }
 }
 
-/// An error with what caused it, which is where tonic's errors say something.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = error.source();
-    }
-    text
+/// What an answer means that is not gRPC's but a proxy's, as gRPC's "HTTP to gRPC Status Code Mapping" has it.
+fn foreign(status: StatusCode) -> Status {
+    let code = match status {
+        StatusCode::BAD_REQUEST => Code::Internal,
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
+        StatusCode::NOT_FOUND => Code::Unimplemented,
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Status::new(code, format!("HTTP {status}, without a gRPC status"))
 }
 
-#[cfg(test)]
-mod tests;
+/// The one message in `body`.
+fn message(body: &Bytes, encoding: Option<Encoding>) -> Result<Bytes, String> {
+    let cut_off = || "the answer is no gRPC message".to_owned();
+    let (&[flag, a, b, c, d], message) = body.split_first_chunk().ok_or_else(cut_off)?;
+    if message.len() != u32::from_be_bytes([a, b, c, d]) as usize {
+        return Err(cut_off());
+    }
+    match (flag, encoding) {
+        (0, _) => Ok(body.slice(HEAD..)),
+        (1, Some(encoding)) => match decompress(encoding, message, MAX_ANSWER) {
+            Ok(message) => Ok(message.into()),
+            Err(error) => Err(format!("the answer is {error}")),
+        },
+        _ => Err("the answer is compressed, and does not say how".to_owned()),
+    }
+}

@@ -1,13 +1,16 @@
 //! Which records go where, and their way out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use crate::batch::Batch;
-use crate::export::{ExportError, Exporter};
-use crate::receive::{PartialSuccess, Request, Response};
+use crate::config::Retry;
+use crate::export::{ExportError, Exporter, retry};
+use crate::receive::{PartialSuccess, Request, Response, Signal};
 use crate::status::Error;
 use crate::telemetry::ExporterMetrics;
 
@@ -37,18 +40,46 @@ struct Group {
 }
 
 /// A request to one destination.
+///
+/// What became of its records is counted when that is known, at the latest when it is dropped: a sender that goes
+/// away midway leaves no record uncounted.
 #[derive(Debug)]
 pub(super) struct Parcel<'a> {
     to: &'a Destination,
+    /// The routes of its records; `None` where requests are not taken apart.
+    takes: Option<&'a BTreeSet<Option<String>>>,
     body: Bytes,
+    signal: Signal,
     /// How many log records are in it; 0 for other signals, which nobody looks into.
     records: u64,
+    fate: Fate,
 }
+
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// It is not delivered, or not yet.
+    Open,
+    /// The destination took so many log records, and the sender does not know.
+    Taken(u64),
+    /// The sender is told.
+    Told,
+}
+
+/// How what is left of a request is tried again, while its sender waits, once some of it was taken. The first pause is
+/// short, for a connection that broke or an instance that restarts behind a load balancer; the longest is still a
+/// fraction of the ten seconds that senders wait.
+const AGAIN: Retry = Retry {
+    initial_interval: Duration::from_millis(100),
+    randomization_factor: 0.5,
+    multiplier: 2.0,
+    max_interval: Duration::from_secs(2),
+    max_elapsed_time: None,
+};
 
 impl Destinations {
     /// The request as it came, to each.
     pub(super) fn parcels(&self, request: &Request) -> Vec<Parcel<'_>> {
-        self.0.iter().map(|to| Parcel { to, body: request.body.clone(), records: 0 }).collect()
+        self.0.iter().map(|to| Parcel::new(to, None, request.body.clone(), request.signal, 0)).collect()
     }
 }
 
@@ -69,7 +100,7 @@ impl Routes {
         for group in &self.groups {
             let takes = |route: Option<&str>| group.takes.iter().any(|taken| taken.as_deref() == route);
             if let Some((body, records)) = batch.encode(takes) {
-                let parcel = |to| Parcel { to, body: body.clone(), records: records as u64 };
+                let parcel = |to| Parcel::new(to, Some(&group.takes), body.clone(), Signal::Logs, records as u64);
                 parcels.extend(group.destinations.0.iter().map(parcel));
             }
         }
@@ -79,46 +110,144 @@ impl Routes {
 
 /// Sends all parcels at once and waits for every answer.
 ///
+/// Where some were taken and others failed in a way that may pass, only those are tried again, as long as the sender
+/// waits: an error would make it send all of it again. Where some were taken and others refused for good, the sender
+/// is told how many items that is, which `count` finds out: those of the routes that it is given.
+///
 /// A warning or a partial refusal reaches the sender where there is one destination, whose answer it is; otherwise
 /// it is logged.
 ///
 /// # Errors
-/// [`ExportError::decisive`] of those that failed.
-pub(super) async fn deliver(mut parcels: Vec<Parcel<'_>>, request: &Request) -> Result<Response, Error> {
-    if parcels.len() == 1
-        && let Some(parcel) = parcels.pop()
-    {
-        return Ok(parcel.send(request).await?);
+/// [`ExportError::decisive`] of the failures, where one of them may pass or nothing was taken.
+pub(super) async fn deliver(
+    mut parcels: Vec<Parcel<'_>>,
+    request: &Request,
+    count: impl Fn(&dyn Fn(Option<&str>) -> bool) -> u64,
+) -> Result<Response, Error> {
+    let started = Instant::now();
+    let mut answers = join_all(parcels.iter_mut().map(|parcel| parcel.send(request))).await;
+    // As long as nothing was taken, nothing arrives twice when the sender tries again.
+    if answers.iter().any(Result::is_ok) && answers.iter().any(Result::is_err) {
+        let request = &Request { deadline: Some(retry::last(started, request.deadline)), ..request.clone() };
+        let again = parcels.iter_mut().zip(answers).map(|(parcel, answer)| parcel.insist(answer, request, started));
+        answers = join_all(again).await;
     }
-    let answers = join_all(parcels.into_iter().map(|parcel| parcel.send(request))).await;
-    match ExportError::decisive(answers.into_iter().filter_map(Result::err)) {
-        Some(error) => Err(error.into()),
-        None => Ok(Response::default()),
-    }
+    let response = answer(&parcels, answers, count)?;
+    parcels.iter_mut().for_each(|parcel| parcel.told());
+    Ok(response)
 }
 
-impl Parcel<'_> {
-    /// Sends it and counts what came of it.
-    async fn send(self, request: &Request) -> Result<Response, ExportError> {
-        let Self { to: Destination { exporter, counts }, body, records } = self;
-        let under_way = counts.start();
-        let result = exporter.export(Request { body, ..request.clone() }).await;
-        drop(under_way);
-        match &result {
+/// What the sender is told.
+fn answer(
+    parcels: &[Parcel<'_>],
+    mut answers: Vec<Result<Response, ExportError>>,
+    count: impl Fn(&dyn Fn(Option<&str>) -> bool) -> u64,
+) -> Result<Response, Error> {
+    if answers.len() == 1
+        && let Some(answer) = answers.pop()
+    {
+        return Ok(answer?);
+    }
+    let is_failed: Vec<_> = answers.iter().map(Result::is_err).collect();
+    let failures: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    let is_final = failures.len() < parcels.len() && !failures.iter().any(ExportError::is_retryable);
+    if failures.is_empty() {
+        return Ok(Response::default());
+    }
+    if !is_final {
+        return ExportError::decisive(failures).map_or_else(|| Ok(Response::default()), |failure| Err(failure.into()));
+    }
+    let refused = || parcels.iter().zip(&is_failed).filter(|(_, is_failed)| **is_failed).map(|(parcel, _)| parcel);
+    // A record that several destinations refused is one record.
+    let rejected = count(&|route| refused().any(|parcel| parcel.takes(route)));
+    let reasons: Vec<_> = failures.iter().map(ToString::to_string).collect();
+    let partial =
+        PartialSuccess { rejected: rejected.try_into().unwrap_or(i64::MAX), error_message: reasons.join("; ") };
+    Ok(Response { partial_success: Some(partial) })
+}
+
+impl<'a> Parcel<'a> {
+    fn new(
+        to: &'a Destination,
+        takes: Option<&'a BTreeSet<Option<String>>>,
+        body: Bytes,
+        signal: Signal,
+        records: u64,
+    ) -> Self {
+        Self { to, takes, body, signal, records, fate: Fate::Open }
+    }
+
+    /// Whether records of this route are in it.
+    fn takes(&self, route: Option<&str>) -> bool {
+        self.takes.is_none_or(|takes| takes.iter().any(|taken| taken.as_deref() == route))
+    }
+
+    /// Sends it.
+    async fn send(&mut self, request: &Request) -> Result<Response, ExportError> {
+        let answer = self.attempt(request).await;
+        self.note(&answer);
+        answer
+    }
+
+    /// Sends it again where it failed in a way that may pass, until the request's deadline.
+    async fn insist(
+        &mut self,
+        answer: Result<Response, ExportError>,
+        request: &Request,
+        started: Instant,
+    ) -> Result<Response, ExportError> {
+        let failure = match answer {
+            Err(failure) if failure.is_retryable() => failure,
+            answer => return answer,
+        };
+        let last = request.deadline.unwrap_or(started);
+        let answer = retry::again(&AGAIN, started, last, failure, || self.attempt(request)).await;
+        self.note(&answer);
+        answer
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<Response, ExportError> {
+        let _under_way = self.to.counts.start();
+        self.to.exporter.export(Request { body: self.body.clone(), ..request.clone() }).await
+    }
+
+    /// Counts what was taken, and says what was not.
+    fn note(&mut self, answer: &Result<Response, ExportError>) {
+        let (Destination { exporter, counts }, signal, records) = (self.to, self.signal, self.records);
+        let exporter = exporter.name();
+        match answer {
             Ok(response) => {
                 let rejected = response.rejected().min(records);
                 counts.sent(records - rejected);
                 counts.failed(rejected);
+                self.fate = Fate::Taken(records - rejected);
                 if let Some(PartialSuccess { rejected, error_message }) = &response.partial_success {
-                    let (exporter, signal) = (exporter.name(), request.signal);
                     tracing::warn!(exporter, %signal, rejected, "partial success: {error_message}");
                 }
             }
-            Err(error) => {
-                counts.failed(records);
-                tracing::warn!(exporter = exporter.name(), records, "{error}");
-            }
+            Err(error) => tracing::warn!(exporter, %signal, records, "{error}"),
         }
-        result
+    }
+
+    /// The sender is told what became of it.
+    fn told(&mut self) {
+        if let Fate::Taken(_) = self.fate {
+            self.fate = Fate::Told;
+        }
+    }
+}
+
+impl Drop for Parcel<'_> {
+    fn drop(&mut self) {
+        let (Destination { exporter, counts }, signal) = (self.to, self.signal);
+        match self.fate {
+            Fate::Open => counts.failed(self.records),
+            Fate::Taken(records) => {
+                counts.duplicated(records);
+                let exporter = exporter.name();
+                tracing::warn!(exporter, %signal, records, "delivered, but the sender is not told so and sends it again");
+            }
+            Fate::Told => {}
+        }
     }
 }

@@ -23,7 +23,7 @@ async fn sent(collector: &Collector, text: &[u8]) -> (String, bool, Result<(), S
         ..otlp_grpc(collector.address)
     };
     let (mut report, mut complaints) = (Vec::new(), Vec::new());
-    let mut sender = Sender::new(settings, &mut report, &mut complaints);
+    let mut sender = Sender::new(settings, &mut report, &mut complaints).unwrap();
     let result = sender.send("input.jsonl", text).await.map_err(|e| e.to_string());
     let all = sender.all_taken();
     // Every line is on one side, and all of them on the same in these tests.

@@ -20,6 +20,14 @@ pub struct ReceiverMetrics {
     refused: Counter,
 }
 
+/// What became of a listener's clients and requests. Nothing is counted by it that is in a request. Clones share the
+/// counters.
+#[derive(Debug, Clone)]
+pub struct ListenerMetrics {
+    refused: Arc<Bounded>,
+    failed_handshakes: Counter,
+}
+
 /// What a processor did. Clones share the counters.
 #[derive(Debug, Clone)]
 pub struct ProcessorMetrics {
@@ -37,6 +45,7 @@ pub struct ProcessorMetrics {
 pub struct ExporterMetrics {
     sent: Counter,
     failed: Counter,
+    duplicated: Counter,
     in_flight: Gauge,
 }
 
@@ -55,6 +64,9 @@ const DURATION_BUCKETS: [f64; 13] =
 const HELP: &str = "\
 receiver_accepted_log_records: Log records delivered, or dropped by a filter's decision
 receiver_refused_log_records: Log records whose sender was answered with an error
+receiver_refused_requests: Requests of any signal that were answered with an error
+receiver_failed_tls_handshakes: Connections that were closed because TLS could not be agreed on
+receiver_in_flight_bytes: Bytes that requests under way hold, of all receivers
 processor_incoming_items: Log records handed to the processor
 processor_outgoing_items: Log records that the processor let go on
 filter_dropped_log_records: Log records that a filter dropped
@@ -64,6 +76,7 @@ filter_failures: Calls of a filter that failed
 filter_duration_seconds: How long a filter took for one batch
 exporter_sent_log_records: Log records that the destination took
 exporter_send_failed_log_records: Log records that the destination did not take
+exporter_duplicated_log_records: Log records that the destination took and will get again
 exporter_in_flight_requests: Requests that wait for the destination's answer
 ";
 
@@ -98,6 +111,28 @@ impl Metrics {
         }
     }
 
+    /// The metrics of the receiver `name`'s listener for `transport`.
+    #[must_use]
+    pub fn listener(&self, name: &str, transport: &'static str) -> ListenerMetrics {
+        let (metrics, receiver) = (self.clone(), name.to_owned());
+        let refused = move |reason: &str| {
+            let labels = [("receiver", &*receiver), ("transport", transport), ("reason", reason)];
+            metrics.counter("receiver_refused_requests", &labels)
+        };
+        ListenerMetrics {
+            refused: Arc::new(Bounded::new(refused)),
+            failed_handshakes: self
+                .counter("receiver_failed_tls_handshakes", &[("receiver", name), ("transport", transport)]),
+        }
+    }
+
+    /// Requests under way hold so many bytes now.
+    pub fn in_flight_bytes(&self, bytes: usize) {
+        let gauge = self.recorder.register_gauge(&key("receiver_in_flight_bytes", &[]), &METADATA);
+        #[allow(clippy::cast_precision_loss, reason = "a gauge is a double, and 2^53 bytes are more than there are")]
+        gauge.set(bytes as f64);
+    }
+
     /// The metrics of the processor `name`.
     #[must_use]
     pub fn processor(&self, name: &str) -> ProcessorMetrics {
@@ -124,6 +159,7 @@ impl Metrics {
         ExporterMetrics {
             sent: self.counter("exporter_sent_log_records", &labels),
             failed: self.counter("exporter_send_failed_log_records", &labels),
+            duplicated: self.counter("exporter_duplicated_log_records", &labels),
             in_flight: self.recorder.register_gauge(&key("exporter_in_flight_requests", &labels), &METADATA),
         }
     }
@@ -149,7 +185,7 @@ impl Metrics {
             let (name, help) = (name_of(name), SharedString::const_str(help));
             if name == FILTER_DURATION {
                 self.recorder.describe_histogram(name.into(), None, help);
-            } else if name.ends_with("in_flight_requests") {
+            } else if name.contains("_in_flight_") {
                 self.recorder.describe_gauge(name.into(), None, help);
             } else {
                 self.recorder.describe_counter(name.into(), None, help);
@@ -179,6 +215,18 @@ impl ReceiverMetrics {
     /// The sender of `records` was answered with an error.
     pub fn refused(&self, records: u64) {
         self.refused.increment(records);
+    }
+}
+
+impl ListenerMetrics {
+    /// A request was answered with an error, of the kind that `reason` names.
+    pub fn refused(&self, reason: &str) {
+        self.refused.add(reason, 1);
+    }
+
+    /// A client and this listener could not agree on TLS.
+    pub fn failed_handshake(&self) {
+        self.failed_handshakes.increment(1);
     }
 }
 
@@ -236,6 +284,11 @@ impl ExporterMetrics {
     pub fn failed(&self, records: u64) {
         self.failed.increment(records);
     }
+
+    /// The destination took `records`, whose sender was told to send them again.
+    pub fn duplicated(&self, records: u64) {
+        self.duplicated.increment(records);
+    }
 }
 
 impl Drop for InFlight {
@@ -275,6 +328,10 @@ mod tests {
         let receiver = metrics.receiver("otlp", "grpc");
         receiver.accepted(3);
         receiver.refused(1);
+        let listener = metrics.listener("otlp", "grpc");
+        listener.refused("unauthenticated");
+        listener.failed_handshake();
+        metrics.in_flight_bytes(1000);
         let processor = metrics.processor("wasm/redact");
         processor.incoming(10);
         processor.outgoing(9);
@@ -286,6 +343,7 @@ mod tests {
         let exporter = metrics.exporter("otlp_grpc/main");
         exporter.sent(5);
         exporter.failed(6);
+        exporter.duplicated(7);
         let _in_flight = exporter.start();
         insta::assert_snapshot!(page(&metrics).join("\n"));
     }

@@ -4,6 +4,7 @@ use futures::future::BoxFuture;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
 use tokio::net::TcpListener;
 use tonic::{
+    Code, Status,
     body::Body,
     codegen::Service,
     transport::{Server, server::TcpIncoming},
@@ -28,7 +29,7 @@ async fn requests_and_headers_arrive() {
         let mut settings = otlp_grpc(collector.address);
         settings.compression.encoding = compression;
         settings.headers.insert("x-tenant", "shop".parse().unwrap());
-        let answer = OtlpGrpc::new(&settings).export(request()).await.unwrap();
+        let answer = Otlp::new(&settings).unwrap().export(request()).await.unwrap();
         assert_eq!(answer, Response::default());
         let received = collector.received().pop().unwrap();
         assert_eq!(received.request, logs(2, "INFO"));
@@ -42,14 +43,14 @@ async fn requests_and_headers_arrive() {
 async fn a_partial_success_is_handed_back() {
     let partial = || ExportLogsPartialSuccess { rejected_log_records: 1, error_message: "no".to_owned() };
     let collector = Collector::answering(move || Ok(Some(partial()))).await;
-    let answer = OtlpGrpc::new(&otlp_grpc(collector.address)).export(request()).await.unwrap();
+    let answer = Otlp::new(&otlp_grpc(collector.address)).unwrap().export(request()).await.unwrap();
     assert_eq!(answer.partial_success, Some(PartialSuccess { rejected: 1, error_message: "no".to_owned() }));
 }
 
 #[tokio::test]
 async fn what_the_destination_answers_is_told_from_what_happens_on_the_way() {
     let collector = Collector::answering(|| Err(Status::unknown("its own reason"))).await;
-    match OtlpGrpc::new(&otlp_grpc(collector.address)).export(request()).await.unwrap_err() {
+    match Otlp::new(&otlp_grpc(collector.address)).unwrap().export(request()).await.unwrap_err() {
         Cause::Refused(status) => {
             assert_eq!((status.code(), status.message()), (Code::Unknown, "its own reason"));
         }
@@ -62,7 +63,7 @@ async fn a_destination_may_start_late_and_restart() {
     let collector = Collector::start().await;
     let address = collector.address;
     collector.stop().await;
-    let exporter = OtlpGrpc::new(&otlp_grpc(address));
+    let exporter = Otlp::new(&otlp_grpc(address)).unwrap();
     for _ in 0..2 {
         let error = exporter.export(request()).await.unwrap_err();
         assert!(matches!(error, Cause::Unreachable(_)), "{error}");
@@ -80,19 +81,20 @@ async fn an_answer_that_does_not_come_is_a_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut settings = otlp_grpc(silent.local_addr().unwrap());
     settings.timeout = Some(Duration::from_millis(20));
-    let error = OtlpGrpc::new(&settings).export(request()).await.unwrap_err();
+    let error = Otlp::new(&settings).unwrap().export(request()).await.unwrap_err();
     assert_eq!(error.to_string(), "no answer within 20ms");
 
     settings.timeout = Some(Duration::from_secs(3600));
     let sender_waits = Some(Instant::now() + Duration::from_millis(20));
-    let error = OtlpGrpc::new(&settings).export(Request { deadline: sender_waits, ..request() }).await.unwrap_err();
+    let error =
+        Otlp::new(&settings).unwrap().export(Request { deadline: sender_waits, ..request() }).await.unwrap_err();
     assert!(matches!(error, Cause::Timeout(_)), "{error}");
 }
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let exporter = OtlpGrpc::new(&otlp_grpc(listener.local_addr().unwrap()));
+    let exporter = Otlp::new(&otlp_grpc(listener.local_addr().unwrap())).unwrap();
     tokio::spawn(async move {
         loop {
             drop(listener.accept().await);
@@ -124,7 +126,7 @@ impl Service<http::Request<Body>> for CutsOff {
 #[tokio::test]
 async fn an_answer_that_is_cut_off_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let exporter = OtlpGrpc::new(&otlp_grpc(listener.local_addr().unwrap()));
+    let exporter = Otlp::new(&otlp_grpc(listener.local_addr().unwrap())).unwrap();
     tokio::spawn(Server::builder().serve_with_incoming(CutsOff, TcpIncoming::from(listener)));
     let error = exporter.export(request()).await.unwrap_err();
     assert!(matches!(error, Cause::Unreachable(_)), "{error}");
@@ -133,7 +135,7 @@ async fn an_answer_that_is_cut_off_is_unreachable() {
 #[tokio::test]
 async fn requests_share_one_connection_side_by_side() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let exporter = OtlpGrpc::new(&otlp_grpc(listener.local_addr().unwrap()));
+    let exporter = Otlp::new(&otlp_grpc(listener.local_addr().unwrap())).unwrap();
     // It answers no request before it has all ten, and takes no second connection.
     let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(10));
     let service = Together(barrier);

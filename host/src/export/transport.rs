@@ -1,0 +1,164 @@
+//! Connections to destinations: one transport for OTLP/gRPC and OTLP/HTTP.
+//!
+//! Requests go to every endpoint, and to every address that its name stands for, in turn. Connections are made when
+//! they are needed, so a destination may start later and restart whenever it likes.
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, buf::Chain};
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use self::endpoint::Endpoint;
+use super::Cause;
+use crate::{
+    config::{ClientKeepalive, Destination},
+    tls::ClientTls,
+};
+
+mod connect;
+mod endpoint;
+
+/// The way to all endpoints of an exporter.
+#[derive(Debug)]
+pub(super) struct Transport {
+    endpoints: Vec<Arc<Endpoint>>,
+    /// Whose turn it is.
+    next: AtomicUsize,
+}
+
+/// How connections are made.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// Whether HTTP/2 is spoken, as gRPC is, even where nothing was negotiated.
+    pub(super) http2_only: bool,
+    /// For the endpoints that are to be encrypted.
+    pub(super) tls: Option<ClientTls>,
+    /// When HTTP/2 connections are asked for a sign of life.
+    pub(super) keepalive: ClientKeepalive,
+    /// How long a connection may take to be made.
+    pub(super) connect_timeout: Duration,
+}
+
+/// What is sent, as often as it takes: the head of a gRPC message, or nothing, and what comes after it.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    pub(super) head: Bytes,
+    pub(super) body: Bytes,
+}
+
+type Body = Full<Chain<Bytes, Bytes>>;
+
+/// An answer that has come to its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// `None` where it is larger than [`MAX_ANSWER`].
+    pub(super) body: Option<Bytes>,
+    pub(super) trailers: Option<HeaderMap>,
+}
+
+/// In bytes: what the OTLP specification limits answers to.
+pub(super) const MAX_ANSWER: usize = 4 << 20;
+
+impl Transport {
+    /// The way to `endpoints`. Nothing is resolved or connected yet.
+    pub(super) fn new<'a>(endpoints: impl IntoIterator<Item = &'a Destination>, settings: &Settings) -> Self {
+        let endpoints = endpoints.into_iter().map(|endpoint| Arc::new(Endpoint::new(endpoint, settings))).collect();
+        Self { endpoints, next: AtomicUsize::new(0) }
+    }
+
+    /// Sends a POST to `path` behind the path of whichever endpoint's turn it is, and reads the answer. While an
+    /// address can't be connected to, nothing was sent, and the next one is tried.
+    ///
+    /// # Errors
+    /// [`Cause::Unreachable`].
+    pub(super) async fn post(&self, path: &str, headers: &HeaderMap, content: &Content) -> Result<Answer, Cause> {
+        let (mut ways, mut failures) = self.ways().await;
+        // Those that could not be reached lately come last: the sort is stable.
+        ways.sort_by_cached_key(|(_, target)| target.is_avoided());
+        for (endpoint, target) in ways {
+            match target.post(path, headers.clone(), content.clone().into()).await {
+                Ok(response) => return read(response).await,
+                Err(error) => {
+                    // The name may stand for others by now.
+                    endpoint.doubt();
+                    let reason = chain(error.source().unwrap_or(&error));
+                    if !error.is_connect() {
+                        return Err(Cause::Unreachable(reason));
+                    }
+                    target.avoid();
+                    failures.push(reason);
+                }
+            }
+        }
+        Err(Cause::Unreachable(failures.join("; ")))
+    }
+
+    /// Every address of every endpoint, beginning with the one whose turn it is, and which names can't be resolved.
+    async fn ways(&self) -> (Vec<(&Endpoint, Arc<endpoint::Target>)>, Vec<String>) {
+        self.endpoints.iter().for_each(Endpoint::refresh);
+        let mut failures = Vec::new();
+        let mut ways = self.known();
+        if ways.is_empty() {
+            let resolved = self.endpoints.iter().map(|endpoint| endpoint.resolve());
+            failures = futures::future::join_all(resolved).await.into_iter().filter_map(Result::err).collect();
+            ways = self.known();
+        }
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let first = turn.checked_rem(ways.len()).unwrap_or(0);
+        ways.rotate_left(first);
+        (ways, failures)
+    }
+
+    fn known(&self) -> Vec<(&Endpoint, Arc<endpoint::Target>)> {
+        let of = |endpoint: &'_ Arc<Endpoint>| endpoint.targets();
+        self.endpoints
+            .iter()
+            .flat_map(|endpoint| of(endpoint).into_iter().map(|target| (&**endpoint, target)))
+            .collect()
+    }
+}
+
+impl From<Content> for Body {
+    fn from(Content { head, body }: Content) -> Self {
+        Self::new(head.chain(body))
+    }
+}
+
+/// Reads an answer to its end.
+async fn read(response: http::Response<Incoming>) -> Result<Answer, Cause> {
+    let (head, body) = response.into_parts();
+    let (body, trailers) = match Limited::new(body, MAX_ANSWER).collect().await {
+        Ok(collected) => {
+            let trailers = collected.trailers().cloned();
+            (Some(collected.to_bytes()), trailers)
+        }
+        Err(error) if error.is::<LengthLimitError>() => (None, None),
+        Err(error) => return Err(Cause::Unreachable(format!("the answer was cut off: {}", chain(&*error)))),
+    };
+    Ok(Answer { status: head.status, headers: head.headers, body, trailers })
+}
+
+/// An error with what caused it, which is where hyper's errors say something.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,239 @@
+//! One endpoint, the addresses that its name stands for, and the connections to each.
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::{
+    HeaderMap, Method, Uri,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{self, Client},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::Instant;
+
+use super::{
+    Body, Settings,
+    connect::{Connector, Place},
+};
+use crate::config::{Address, Destination};
+
+/// A configured endpoint. What it stands for is asked for now and then.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    destination: Destination,
+    settings: Settings,
+    /// Whether it stands for addresses, and is none itself.
+    is_name: bool,
+    known: Mutex<Known>,
+    /// Held by whoever asks, so that only one does.
+    asking: tokio::sync::Mutex<()>,
+}
+
+/// What is known of a name.
+#[derive(Debug, Default)]
+struct Known {
+    targets: Vec<Arc<Target>>,
+    /// When it was asked for last, with or without an answer.
+    asked: Option<Instant>,
+    /// Why there was no answer.
+    failure: Option<String>,
+    /// A connection has failed since.
+    is_doubted: bool,
+}
+
+/// One address of an endpoint, and its connections.
+#[derive(Debug)]
+pub(super) struct Target {
+    place: Place,
+    scheme: Scheme,
+    authority: Authority,
+    /// What stands before every path.
+    prefix: String,
+    client: Client<Connector, Body>,
+    avoided_until: Mutex<Option<Instant>>,
+}
+
+/// How old the addresses of a name may become: what most names in a cluster or a cloud live for.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// How soon they are asked for again after a connection failed, so that a destination that is down is no flood of
+/// questions.
+const FRESH_IN_DOUBT: Duration = Duration::from_secs(1);
+
+/// How long an address that could not be connected to comes last: about as long as a process takes to restart.
+const AVOIDED: Duration = Duration::from_secs(5);
+
+/// How long a connection without a request is kept, and how many of them: the Collector's.
+const IDLE: Duration = Duration::from_secs(90);
+const MAX_IDLE: usize = 100;
+
+impl Endpoint {
+    /// Nothing is asked for yet.
+    pub(super) fn new(destination: &Destination, settings: &Settings) -> Self {
+        let fixed = fixed(&destination.address);
+        let endpoint = Self {
+            destination: destination.clone(),
+            settings: settings.clone(),
+            is_name: fixed.is_none(),
+            known: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+        };
+        endpoint.learn(fixed.into_iter().collect());
+        endpoint
+    }
+
+    /// What it stands for, as far as is known.
+    pub(super) fn targets(&self) -> Vec<Arc<Target>> {
+        self.known().targets.clone()
+    }
+
+    /// A connection has failed: its name may stand for other addresses now.
+    pub(super) fn doubt(&self) {
+        self.known().is_doubted = true;
+    }
+
+    /// Asks anew in the background, where it is time to. Meanwhile what is known serves.
+    pub(super) fn refresh(self: &Arc<Self>) {
+        if self.is_name && self.known().is_due() && self.asking.try_lock().is_ok() {
+            let endpoint = Arc::clone(self);
+            tokio::spawn(async move { endpoint.resolve().await });
+        }
+    }
+
+    /// Asks what the name stands for. The old addresses stay where there is no answer.
+    ///
+    /// # Errors
+    /// Why there is none, for a person.
+    pub(super) async fn resolve(&self) -> Result<(), String> {
+        let (Address::Tcp { host, port }, true) = (&self.destination.address, self.is_name) else { return Ok(()) };
+        let wanted = Instant::now();
+        let _asking = self.asking.lock().await;
+        {
+            let known = self.known();
+            // Somebody else has asked meanwhile.
+            if known.asked.is_some_and(|asked| asked >= wanted) {
+                return known.failure.clone().map_or(Ok(()), Err);
+            }
+        }
+        let found = tokio::net::lookup_host((host.as_str(), *port)).await;
+        let found = found.map(|addresses| addresses.map(Place::Tcp).collect::<Vec<_>>());
+        let answer = match found {
+            Ok(places) if places.is_empty() => Err("it has no address".to_owned()),
+            Ok(places) => {
+                self.learn(places);
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let answer = answer.map_err(|reason| format!("can't resolve {host}: {reason}"));
+        let mut known = self.known();
+        (known.asked, known.is_doubted, known.failure) = (Some(Instant::now()), false, answer.clone().err());
+        answer
+    }
+
+    /// Takes these addresses for the old ones. Those that were there before keep their connections.
+    fn learn(&self, places: Vec<Place>) {
+        let mut known = self.known();
+        let mut targets: Vec<Arc<Target>> = Vec::new();
+        for place in places {
+            // A name may give an address several times, one for each kind of socket.
+            if targets.iter().any(|target| target.place == place) {
+                continue;
+            }
+            let old = known.targets.iter().find(|target| target.place == place);
+            targets.push(old.cloned().unwrap_or_else(|| Arc::new(Target::new(place, self))));
+        }
+        known.targets = targets;
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Whether it is time to ask again.
+    fn is_due(&self) -> bool {
+        let fresh = if self.is_doubted { FRESH_IN_DOUBT } else { FRESH };
+        self.asked.is_none_or(|asked| asked.elapsed() >= fresh)
+    }
+}
+
+/// Where an address is that no name stands for.
+fn fixed(address: &Address) -> Option<Place> {
+    match address {
+        Address::Tcp { host, port } => host.parse::<IpAddr>().ok().map(|ip| Place::Tcp(SocketAddr::new(ip, *port))),
+        Address::Unix(path) => Some(Place::Unix(path.as_path().into())),
+    }
+}
+
+impl Target {
+    fn new(place: Place, endpoint: &Endpoint) -> Self {
+        let Endpoint { destination, settings, .. } = endpoint;
+        // A socket in the file system has no host; HTTP wants one.
+        let (host, authority) = match &destination.address {
+            tcp @ Address::Tcp { host, .. } => (host.as_str(), tcp.to_string()),
+            Address::Unix(_) => ("localhost", "localhost".to_owned()),
+        };
+        let connector = Connector::new(place.clone(), destination.tls.then_some(host), settings);
+        let keepalive = settings.keepalive;
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .http2_only(settings.http2_only)
+            .http2_keep_alive_interval(Some(keepalive.time).filter(|time| !time.is_zero()))
+            .http2_keep_alive_timeout(keepalive.timeout)
+            .http2_keep_alive_while_idle(keepalive.permit_without_stream)
+            .build(connector);
+        Self {
+            place,
+            scheme: if destination.tls { Scheme::HTTPS } else { Scheme::HTTP },
+            authority: authority.parse().expect("an address is an authority"),
+            prefix: destination.path.clone(),
+            client,
+            avoided_until: Mutex::default(),
+        }
+    }
+
+    /// Sends one request. The connection is shared, or taken from those that are idle, or made.
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<http::Response<Incoming>, legacy::Error> {
+        let mut request = http::Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri(path);
+        *request.headers_mut() = headers;
+        self.client.request(request).await
+    }
+
+    fn uri(&self, path: &str) -> Uri {
+        let path = format!("{}{path}", self.prefix);
+        let path = if path.is_empty() { "/".to_owned() } else { path };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::try_from(path).expect("a destination's path is one"));
+        Uri::from_parts(parts).expect("a URI of all parts")
+    }
+
+    /// Whether it could not be connected to lately.
+    pub(super) fn is_avoided(&self) -> bool {
+        let until = *self.avoided_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// It can't be connected to.
+    pub(super) fn avoid(&self) {
+        *self.avoided_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + AVOIDED);
+    }
+}
