@@ -161,7 +161,8 @@ fn answer(
     // A record that several destinations refused is one record.
     let rejected = count(&|route| refused().any(|parcel| parcel.takes(route)));
     let reasons: Vec<_> = failures.iter().map(ToString::to_string).collect();
-    let partial = PartialSuccess { rejected: rejected.try_into().unwrap_or(i64::MAX), error_message: reasons.join("; ") };
+    let partial =
+        PartialSuccess { rejected: rejected.try_into().unwrap_or(i64::MAX), error_message: reasons.join("; ") };
     Ok(Response { partial_success: Some(partial) })
 }
 

@@ -86,7 +86,8 @@ async fn an_answer_that_does_not_come_is_a_timeout() {
 
     settings.timeout = Some(Duration::from_secs(3600));
     let sender_waits = Some(Instant::now() + Duration::from_millis(20));
-    let error = Otlp::new(&settings).unwrap().export(Request { deadline: sender_waits, ..request() }).await.unwrap_err();
+    let error =
+        Otlp::new(&settings).unwrap().export(Request { deadline: sender_waits, ..request() }).await.unwrap_err();
     assert!(matches!(error, Cause::Timeout(_)), "{error}");
 }
 
