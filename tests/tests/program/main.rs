@@ -4,6 +4,7 @@ mod chains;
 mod commands;
 mod delivery;
 mod examples;
+mod http;
 mod refusals;
 mod shutdown;
 mod wire;
