@@ -7,6 +7,7 @@
 //! | [`config`] | writes its configuration |
 //! | [`wire`] | OTLP/gRPC calls as bytes |
 //! | [`sender`] | an application that exports to it |
+//! | [`http`] | a client of OTLP/HTTP |
 //! | [`sink`] | a destination that records what comes, and fails when told to |
 //! | [`metrics`] | reads the Prometheus page |
 //! | [`otlp`] | builds, reads and compares log records |
@@ -16,6 +17,7 @@
 pub mod config;
 pub mod example;
 pub mod fields;
+pub mod http;
 pub mod metrics;
 pub mod otlp;
 pub mod process;

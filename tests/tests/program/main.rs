@@ -5,6 +5,7 @@ mod chains;
 mod commands;
 mod delivery;
 mod examples;
+mod http;
 mod overload;
 mod refusals;
 mod shutdown;
