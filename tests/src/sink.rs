@@ -1,21 +1,29 @@
-//! A destination that records what comes, and fails when told to.
-use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
+//! A destination that records what comes, and fails when told to: OTLP/gRPC and OTLP/HTTP on one port.
+use std::{
+    future::{Future, IntoFuture as _},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+};
 
-use axum::{Router, extract::Request as HttpRequest, routing::post};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::Request as HttpRequest,
+    http::{Response as HttpResponse, header::CONTENT_TYPE},
+    routing::post,
+};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
 use prost::Message;
 use tokio::{runtime::Runtime, sync::watch};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Request, Response, Status,
     codec::CompressionEncoding,
     metadata::MetadataMap,
     server::{Grpc, UnaryService},
-    service::Routes,
-    transport::Server,
 };
 
 use crate::wire::{Raw, Signal};
@@ -32,8 +40,17 @@ pub enum Answer {
         /// Why.
         message: String,
     },
-    /// It refuses.
+    /// It refuses. Over HTTP it has broken instead.
     Refuse(Status),
+    /// Over HTTP, it answers so. Over gRPC it has broken instead.
+    Http {
+        /// The status.
+        status: u16,
+        /// Headers, such as `Retry-After`.
+        headers: Vec<(&'static str, String)>,
+        /// The body as it is.
+        body: Vec<u8>,
+    },
     /// It waits until it is told to answer otherwise.
     Hold,
 }
@@ -43,13 +60,13 @@ pub enum Answer {
 pub struct Received {
     /// What it carries.
     pub signal: Signal,
-    /// The message's bytes, decompressed.
+    /// The message's bytes: decompressed over gRPC, as they came over HTTP.
     pub body: Bytes,
     /// The call's headers.
     pub headers: MetadataMap,
 }
 
-/// An OTLP/gRPC server of its own thread, so that it can vanish in the midst of anything. It is down when dropped.
+/// An OTLP server of its own thread, so that it can vanish in the midst of anything. It is down when dropped.
 #[derive(Debug)]
 pub struct Sink {
     address: SocketAddr,
@@ -61,7 +78,7 @@ pub struct Sink {
 #[derive(Debug, Clone)]
 struct State {
     answer: Arc<watch::Sender<Answer>>,
-    /// How many calls came, answered or not.
+    /// How many requests came, answered or not.
     arrived: Arc<watch::Sender<usize>>,
     taken: Arc<watch::Sender<Vec<Received>>>,
 }
@@ -103,11 +120,12 @@ impl Sink {
         let address = listener.local_addr().expect("a listener has an address");
         let router = Signal::ALL.into_iter().fold(Router::new(), |router, signal| {
             let state = state.clone();
-            router.route(signal.path(), post(move |request| serve(Service(state, signal), request)))
+            let http = state.clone();
+            router
+                .route(signal.path(), post(move |request| serve(Service(state, signal), request)))
+                .route(http_path(signal), post(move |request| serve_http(http, signal, request)))
         });
-        runtime.spawn(
-            Server::builder().add_routes(Routes::from(router)).serve_with_incoming(TcpListenerStream::new(listener)),
-        );
+        runtime.spawn(axum::serve(listener, router).into_future());
         drop(entered);
         Self { address, state, runtime: Some(runtime) }
     }
@@ -143,10 +161,7 @@ impl Sink {
     pub fn logs(&self) -> Vec<ExportLogsServiceRequest> {
         let taken = self.state.taken.borrow();
         let logs = taken.iter().filter(|received| received.signal == Signal::Logs);
-        logs.map(|received| {
-            ExportLogsServiceRequest::decode(received.body.clone()).expect("what is forwarded is valid")
-        })
-        .collect()
+        logs.map(Received::logs).collect()
     }
 
     /// Waits until `count` calls have come, answered or not.
@@ -168,6 +183,20 @@ impl Sink {
     }
 }
 
+impl Received {
+    /// The log records in it.
+    ///
+    /// # Panics
+    /// When there are none.
+    #[must_use]
+    pub fn logs(&self) -> ExportLogsServiceRequest {
+        if self.headers.get("content-type").is_some_and(|form| form == "application/json") {
+            return serde_json::from_slice(&self.body).expect("what is forwarded is valid");
+        }
+        ExportLogsServiceRequest::decode(self.body.clone()).expect("what is forwarded is valid")
+    }
+}
+
 impl Drop for Sink {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -184,6 +213,50 @@ async fn serve(service: Service, request: HttpRequest) -> axum::http::Response<t
     grpc.unary(service, request).await
 }
 
+/// Where a signal is sent over HTTP.
+fn http_path(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Logs => "/v1/logs",
+        Signal::Traces => "/v1/traces",
+        Signal::Metrics => "/v1/metrics",
+    }
+}
+
+async fn serve_http(state: State, signal: Signal, request: HttpRequest) -> HttpResponse<Body> {
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let form = head.headers.get(CONTENT_TYPE).cloned();
+    let is_json = form.as_ref().is_some_and(|form| form == "application/json");
+    let received = Received { signal, body, headers: MetadataMap::from_headers(head.headers) };
+    let mut answer = HttpResponse::builder();
+    let (status, headers, body) = match state.answer(received).await {
+        Answer::Http { status, headers, body } => (status, headers, body),
+        Answer::Take => (200, Vec::new(), if is_json { b"{}".to_vec() } else { Vec::new() }),
+        Answer::Partial { rejected, message } if is_json => {
+            let partial = serde_json::json!({ "rejectedLogRecords": rejected.to_string(), "errorMessage": message });
+            (200, Vec::new(), serde_json::json!({ "partialSuccess": partial }).to_string().into_bytes())
+        }
+        Answer::Partial { rejected, message } => (200, Vec::new(), partial(rejected, message)),
+        Answer::Refuse(_) | Answer::Hold => (500, Vec::new(), Vec::new()),
+    };
+    if let Some(form) = form {
+        answer = answer.header(CONTENT_TYPE, form);
+    }
+    for (name, value) in headers {
+        // What the test says counts.
+        if let Some(headers) = answer.headers_mut() {
+            headers.insert(name, value.parse().expect("a header's value"));
+        }
+    }
+    answer.status(status).body(body.into()).expect("a status and headers make an answer")
+}
+
+/// The answer that says so.
+fn partial(rejected_log_records: i64, error_message: String) -> Vec<u8> {
+    let partial_success = Some(ExportLogsPartialSuccess { rejected_log_records, error_message });
+    ExportLogsServiceResponse { partial_success }.encode_to_vec()
+}
+
 impl UnaryService<Bytes> for Service {
     type Response = Bytes;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Status>> + Send>>;
@@ -197,22 +270,31 @@ impl UnaryService<Bytes> for Service {
 }
 
 impl State {
-    async fn take(&self, received: Received) -> Result<Vec<u8>, Status> {
+    /// How to answer, once it is known. What is taken is recorded.
+    async fn answer(&self, received: Received) -> Answer {
         self.arrived.send_modify(|arrived| *arrived += 1);
         let mut answer = self.answer.subscribe();
-        let answer = answer
-            .wait_for(|answer| !matches!(answer, Answer::Hold))
-            .await
-            .map_err(|_| Status::unavailable("the sink is gone"))?
-            .clone();
-        let partial_success = match answer {
-            Answer::Refuse(status) => return Err(status),
-            Answer::Partial { rejected: rejected_log_records, message: error_message } => {
-                Some(ExportLogsPartialSuccess { rejected_log_records, error_message })
-            }
-            Answer::Take | Answer::Hold => None,
+        let Ok(answer) = answer.wait_for(|answer| !matches!(answer, Answer::Hold)).await.map(|answer| answer.clone())
+        else {
+            return Answer::Refuse(Status::unavailable("the sink is gone"));
         };
-        self.taken.send_modify(|taken| taken.push(received));
-        Ok(ExportLogsServiceResponse { partial_success }.encode_to_vec())
+        let is_taken = match &answer {
+            Answer::Take | Answer::Partial { .. } => true,
+            Answer::Http { status, .. } => (200..300).contains(status),
+            Answer::Refuse(_) | Answer::Hold => false,
+        };
+        if is_taken {
+            self.taken.send_modify(|taken| taken.push(received));
+        }
+        answer
+    }
+
+    async fn take(&self, received: Received) -> Result<Vec<u8>, Status> {
+        match self.answer(received).await {
+            Answer::Take => Ok(Vec::new()),
+            Answer::Partial { rejected, message } => Ok(partial(rejected, message)),
+            Answer::Refuse(status) => Err(status),
+            Answer::Http { .. } | Answer::Hold => Err(Status::internal("told to answer over HTTP")),
+        }
     }
 }

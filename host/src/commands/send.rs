@@ -1,5 +1,6 @@
 //! `sluicegate send`.
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -11,21 +12,27 @@ use clap::{Args, ValueEnum};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sluicegate::{
     compression::Encoding,
-    config::{self, Compression, Destination, OtlpExporter, Protocol, Span, Spanned},
+    config::{self, ClientTls, Compression, Destination, HttpEncoding, OtlpExporter, Protocol, Span, Spanned},
     send::{SendError, Sender},
 };
 
 use super::Failure;
 
-/// Send OTLP JSON files to an OTLP/gRPC endpoint
+/// Send OTLP JSON files to an OTLP endpoint
 ///
 /// A file holds export requests of logs, traces or metrics: one a line, or one document over several lines. Says
 /// for each what was sent and what was answered.
 #[derive(Debug, Args)]
 pub(super) struct Send {
-    /// Where to send
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4317", value_parser = endpoint)]
-    endpoint: Destination,
+    /// Where to send; http://127.0.0.1:4317 by default, or port 4318 for OTLP/HTTP, without the signal's path
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// How to send
+    #[arg(long, default_value = "grpc")]
+    protocol: ProtocolName,
+    /// The authorities that may have signed an https endpoint's certificate, in PEM; the system's by default
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// How requests are compressed
     #[arg(long, default_value = "none")]
     compression: CompressionName,
@@ -48,9 +55,20 @@ enum CompressionName {
     Zstd,
 }
 
+/// The values of `OTEL_EXPORTER_OTLP_PROTOCOL`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProtocolName {
+    Grpc,
+    #[value(name = "http/protobuf")]
+    HttpProtobuf,
+    #[value(name = "http/json")]
+    HttpJson,
+}
+
 impl Send {
     #[tokio::main(flavor = "current_thread")]
     pub(super) async fn execute(self) -> Result<(), Failure> {
+        let endpoint = self.destination().map_err(Failure::Input)?;
         let mut headers = HeaderMap::new();
         for (name, value) in self.header {
             headers.append(name, value);
@@ -60,13 +78,20 @@ impl Send {
             CompressionName::Gzip => Some(Encoding::Gzip),
             CompressionName::Zstd => Some(Encoding::Zstd),
         };
+        let protocol = match self.protocol {
+            ProtocolName::Grpc => Protocol::Grpc,
+            ProtocolName::HttpProtobuf => http(HttpEncoding::Proto),
+            ProtocolName::HttpJson => http(HttpEncoding::Json),
+        };
         let settings = OtlpExporter {
+            tls: ClientTls { ca_file: self.ca_file.map(anywhere), ..ClientTls::default() },
             compression: Compression { encoding, level: None },
             timeout: Some(self.timeout).filter(|timeout| !timeout.is_zero()),
             headers,
-            ..OtlpExporter::new(Protocol::Grpc, Spanned::new(self.endpoint, Span::default()))
+            ..OtlpExporter::new(protocol, anywhere(endpoint))
         };
-        let mut sender = Sender::new(settings, io::stdout(), io::stderr());
+        let sender = Sender::new(settings, io::stdout(), io::stderr());
+        let mut sender = sender.map_err(|e| Failure::Input(e.into()))?;
         for file in &self.files {
             let name = file.display().to_string();
             let text = read(file).with_context(|| format!("can't read {name}")).map_err(Failure::Input)?;
@@ -80,6 +105,26 @@ impl Send {
     }
 }
 
+impl Send {
+    fn destination(&self) -> anyhow::Result<Destination> {
+        let is_grpc = self.protocol == ProtocolName::Grpc;
+        let default = if is_grpc { "http://127.0.0.1:4317" } else { "http://127.0.0.1:4318" };
+        let text = self.endpoint.as_deref().unwrap_or(default);
+        // An address without a scheme is one of those that people have on their own machine.
+        let parsed = if is_grpc { Destination::parse(text, true) } else { Destination::parse_url(text) };
+        parsed.context("--endpoint")
+    }
+}
+
+/// A value that no configuration holds.
+fn anywhere<T>(value: T) -> Spanned<T> {
+    Spanned::new(value, Span::default())
+}
+
+fn http(encoding: HttpEncoding) -> Protocol {
+    Protocol::Http { encoding, overrides: BTreeMap::new() }
+}
+
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     if file.as_os_str() == "-" {
         let mut text = Vec::new();
@@ -87,11 +132,6 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
         return Ok(text);
     }
     fs::read(file)
-}
-
-fn endpoint(text: &str) -> Result<Destination, config::InvalidEndpoint> {
-    // There is no TLS yet, so an address without a scheme can't mean it.
-    Destination::parse(text, true)
 }
 
 fn header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {

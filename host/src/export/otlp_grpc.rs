@@ -131,10 +131,10 @@ fn message(body: &Bytes, encoding: Option<Encoding>) -> Result<Bytes, String> {
     }
     match (flag, encoding) {
         (0, _) => Ok(body.slice(HEAD..)),
-        (1, Some(encoding)) => match decompress(encoding, message, MAX_ANSWER) {
-            Ok(message) => Ok(message.into()),
-            Err(error) => Err(format!("the answer is {error}")),
-        },
+        (1, Some(encoding)) => {
+            let message = decompress(encoding, message, MAX_ANSWER);
+            message.map(Bytes::from).map_err(|error| format!("the answer is {error}"))
+        }
         _ => Err("the answer is compressed, and does not say how".to_owned()),
     }
 }

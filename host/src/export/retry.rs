@@ -6,6 +6,16 @@ use tokio::time::{Instant, sleep_until};
 use super::Cause;
 use crate::config::Retry;
 
+/// The pauses between attempts. They grow, and vary so that requests which failed together do not come back together.
+/// The destination's own delay counts where it is longer.
+#[derive(Debug)]
+struct Pauses<'a> {
+    policy: &'a Retry,
+    interval: Duration,
+    /// When no attempt begins any more.
+    end: Instant,
+}
+
 /// How long a sender waits that does not say so, as over OTLP/HTTP: the exporters' default.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -22,9 +32,6 @@ pub(crate) fn last(started: Instant, deadline: Option<Instant>) -> Instant {
 /// Makes further attempts after `failure`, until one succeeds, or fails for good, or the next could not begin before
 /// `last` or within the policy's time, which began at `started`.
 ///
-/// Pauses grow, and vary so that requests which failed together do not come back together. The destination's own
-/// delay counts where it is longer.
-///
 /// # Errors
 /// The last failure.
 pub(crate) async fn again<T, E: AsRef<Cause>, F: Future<Output = Result<T, E>>>(
@@ -34,19 +41,32 @@ pub(crate) async fn again<T, E: AsRef<Cause>, F: Future<Output = Result<T, E>>>(
     mut failure: E,
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, E> {
-    let mut interval = policy.initial_interval;
-    let end = policy.max_elapsed_time.and_then(|time| started.checked_add(time)).map_or(last, |end| end.min(last));
-    while failure.as_ref().is_retryable() {
-        let pause = vary(interval, policy.randomization_factor).max(failure.as_ref().delay().unwrap_or_default());
-        let Some(next) = Instant::now().checked_add(pause).filter(|next| *next < end) else { break };
+    let mut pauses = Pauses::new(policy, started, last);
+    while let Some(next) = pauses.next(Instant::now(), failure.as_ref()) {
         sleep_until(next).await;
-        interval = times(interval, policy.multiplier).min(policy.max_interval);
         match attempt().await {
             Ok(answer) => return Ok(answer),
             Err(error) => failure = error,
         }
     }
     Err(failure)
+}
+
+impl<'a> Pauses<'a> {
+    fn new(policy: &'a Retry, started: Instant, last: Instant) -> Self {
+        let end = policy.max_elapsed_time.and_then(|time| started.checked_add(time)).map_or(last, |end| end.min(last));
+        Self { policy, interval: policy.initial_interval, end }
+    }
+
+    /// When the next attempt begins after one that has failed `now`.
+    fn next(&mut self, now: Instant, failure: &Cause) -> Option<Instant> {
+        if !failure.is_retryable() {
+            return None;
+        }
+        let pause = vary(self.interval, self.policy.randomization_factor).max(failure.delay().unwrap_or_default());
+        self.interval = times(self.interval, self.policy.multiplier).min(self.policy.max_interval);
+        now.checked_add(pause).filter(|next| *next < self.end)
+    }
 }
 
 /// Shorter or longer by `factor` of it at most.

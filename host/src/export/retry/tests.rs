@@ -24,52 +24,67 @@ fn unavailable(delay: Option<u64>) -> Cause {
     }))
 }
 
-/// When further attempts were made, in seconds since the first, which failed at once, for a sender that waits so
-/// long. They fail as `failures` say, and then succeed; and whether that was so.
-async fn attempts(policy: &Retry, wait: u64, first: Cause, failures: Vec<Cause>) -> (Vec<u64>, bool) {
-    let started = Instant::now();
-    let (made, failures) = (RefCell::new(Vec::new()), RefCell::new(failures.into_iter()));
-    let attempt = || async {
-        made.borrow_mut().push(started.elapsed().as_secs());
-        failures.borrow_mut().next().map_or(Ok(()), Err)
-    };
-    let answer = again(policy, started, started + Duration::from_secs(wait), first, attempt).await;
-    (made.into_inner(), answer.is_ok())
-}
-
 fn permanent() -> Cause {
     Cause::Refused(Box::new(Status::invalid_argument("never")))
 }
 
-#[tokio::test(start_paused = true)]
-async fn pauses_grow_up_to_the_longest() {
-    let failures = (0..4).map(|_| unavailable(None)).collect();
-    assert_eq!(attempts(&POLICY, 60, unavailable(None), failures).await, (vec![1, 3, 7, 12, 17], true));
+/// When attempts begin, in seconds since the request came, for a sender that waits so long, if they fail at once and as
+/// `failures` say, beginning with the first attempt.
+#[track_caller]
+fn check(policy: &Retry, wait: u64, failures: impl IntoIterator<Item = Cause>, expected: &[u64]) {
+    let started = Instant::now();
+    let mut pauses = Pauses::new(policy, started, started + Duration::from_secs(wait));
+    let mut now = started;
+    let begin = |failure| {
+        now = pauses.next(now, &failure)?;
+        Some((now - started).as_secs())
+    };
+    let begun: Vec<_> = failures.into_iter().map_while(begin).collect();
+    assert_eq!(begun, expected);
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_attempt_that_can_not_begin_in_time_is_not_waited_for() {
-    let forever = || (0..100).map(|_| unavailable(None)).collect::<Vec<_>>();
-    let before = Instant::now();
-    assert_eq!(attempts(&POLICY, 7, unavailable(None), forever()).await, (vec![1, 3], false));
-    assert_eq!(before.elapsed(), 3 * SECOND, "the sender is told at once");
-    let policy = Retry { max_elapsed_time: Some(4 * SECOND), ..POLICY };
-    assert_eq!(attempts(&policy, 60, unavailable(None), forever()).await, (vec![1, 3], false));
-    assert_eq!(attempts(&POLICY, 0, unavailable(None), forever()).await, (vec![], false));
+#[test]
+fn pauses_grow_up_to_the_longest() {
+    check(&POLICY, 60, (0..5).map(|_| unavailable(None)), &[1, 3, 7, 12, 17]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_destinations_delay_counts_where_it_is_longer() {
-    assert_eq!(attempts(&POLICY, 60, unavailable(Some(9)), vec![]).await, (vec![9], true));
-    assert_eq!(attempts(&POLICY, 60, unavailable(Some(0)), vec![unavailable(Some(1))]).await, (vec![1, 3], true));
-    assert_eq!(attempts(&POLICY, 60, unavailable(Some(61)), vec![]).await, (vec![], false));
-    assert_eq!(attempts(&POLICY, 60, unavailable(Some(u64::MAX)), vec![]).await, (vec![], false));
+#[test]
+fn no_attempt_begins_too_late() {
+    let forever = || (0..100).map(|_| unavailable(None));
+    check(&POLICY, 7, forever(), &[1, 3]);
+    check(&POLICY, 8, forever(), &[1, 3, 7]);
+    check(&Retry { max_elapsed_time: Some(4 * SECOND), ..POLICY }, 60, forever(), &[1, 3]);
+    check(&Retry { max_elapsed_time: Some(60 * SECOND), ..POLICY }, 4, forever(), &[1, 3]);
+    check(&POLICY, 0, forever(), &[]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_permanent_is_not_tried_again() {
-    assert_eq!(attempts(&POLICY, 60, permanent(), vec![]).await, (vec![], false));
-    assert_eq!(attempts(&POLICY, 60, unavailable(None), vec![permanent()]).await, (vec![1], false));
+#[test]
+fn the_destinations_delay_counts_where_it_is_longer() {
+    check(&POLICY, 60, [unavailable(Some(9))], &[9]);
+    check(&POLICY, 60, [unavailable(Some(0)), unavailable(Some(1)), unavailable(Some(40))], &[1, 3, 43]);
+    check(&POLICY, 60, [unavailable(Some(61))], &[]);
+    check(&POLICY, 60, [unavailable(Some(u64::MAX))], &[]);
+}
+
+#[test]
+fn what_is_permanent_is_not_tried_again() {
+    check(&POLICY, 60, [permanent()], &[]);
+    check(&POLICY, 60, [unavailable(None), permanent()], &[1]);
+}
+
+#[tokio::test]
+async fn the_first_success_or_the_last_failure_is_the_answer() {
+    let policy = Retry { initial_interval: Duration::from_millis(1), multiplier: 1.0, ..POLICY };
+    let run = async |failures: Vec<Cause>| {
+        let left = RefCell::new(failures.into_iter());
+        let attempt = || async { left.borrow_mut().next().map_or(Ok("taken"), Err) };
+        let now = Instant::now();
+        let answer = again(&policy, now, now + 60 * SECOND, unavailable(None), attempt).await;
+        answer.map_err(|cause| cause.to_string())
+    };
+    assert_eq!(run(vec![]).await, Ok("taken"));
+    assert_eq!(run(vec![unavailable(None), Cause::Timeout(SECOND)]).await, Ok("taken"));
+    assert_eq!(run(vec![unavailable(None), permanent()]).await, Err("InvalidArgument: never".to_owned()));
 }
 
 #[test]
@@ -82,8 +97,8 @@ fn pauses_vary_within_their_bounds_and_never_overflow() {
     assert_eq!(times(SECOND, f64::MAX), Duration::MAX);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_tenth_of_the_senders_wait_is_left_for_the_answer() {
+#[test]
+fn a_tenth_of_the_senders_wait_is_left_for_the_answer() {
     let now = Instant::now();
     assert_eq!(last(now, None), now + 9 * SECOND);
     assert_eq!(last(now, Some(now + SECOND)), now + SECOND * 9 / 10);
