@@ -200,7 +200,7 @@ impl Settings {
                 answer.await
             }
         });
-        let io = TokioIo::new(Watched { io, watch: watch.clone() });
+        let io = TokioIo::new(Watched::new(io, watch.clone()));
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut drained = pin!(drain.cancelled());
         let mut timer = pin!(sleep_until(opened + times.header));

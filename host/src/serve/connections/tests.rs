@@ -118,6 +118,17 @@ async fn connections_may_be_limited_in_age_and_number_of_requests() {
     assert_eq!(opened.elapsed().as_secs(), 0);
 }
 
+#[tokio::test]
+async fn an_answer_that_comes_before_the_request_is_whole_arrives() {
+    const SIZE: usize = 16 << 20;
+    let serving = Serving::start(TIMES).await;
+    let head = REQUEST.replace("Length: 0", &format!("Length: {SIZE}"));
+    let mut stream = serving.connect(head.as_bytes()).await;
+    // Only then it reads, as simple clients do.
+    stream.write_all(&vec![0; SIZE]).await.unwrap();
+    assert!(rest(stream).await.starts_with(b"HTTP/1.1 200 OK"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn draining_tells_every_client_to_go() {
     let serving = Serving::start(TIMES).await;
