@@ -15,9 +15,9 @@ use bytes::Bytes;
 use change::{Changes, Level};
 use index::{Index, Row};
 
-/// Why bytes are no `ExportLogsServiceRequest`.
+/// Why bytes are no export request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("malformed ExportLogsServiceRequest at byte {offset}: {reason}")]
+#[error("malformed OTLP at byte {offset}: {reason}")]
 pub struct Malformed {
     /// Where, counted from the start of the request.
     pub offset: usize,

@@ -106,6 +106,7 @@ pub enum OnFailure {
 }
 
 /// A destination.
+#[expect(clippy::large_enum_variant, reason = "there are a few of them, made once")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Exporter {
     /// `otlp_grpc`, also written `otlp`, and `otlp_http`, also written `otlphttp`: OTLP over the network.

@@ -6,18 +6,16 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use self::schema::Schema;
-use crate::receive::Signal;
+use crate::{receive::Signal, schema::Schema};
 
 mod read;
-mod schema;
 mod write;
 
 /// Why a request can't be written as JSON, or a document can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {reason}")]
+#[error("{place}{}{reason}", if .place.is_empty() { "" } else { ": " })]
 pub struct Error {
-    /// Where: the way through the message, such as `resourceLogs[0].scopeLogs[2]`.
+    /// Where: the way through the message, such as `resourceLogs[0].scopeLogs[2]`. Empty for all of it.
     pub place: String,
     /// What is wrong there.
     pub reason: String,
@@ -39,14 +37,13 @@ pub fn to_json(signal: Signal, body: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 /// Reads an export request from `document`. Unknown names and nulls are ignored, and names may be the snake_case
-/// ones of the protobuf definition.
+/// ones of the protobuf definition. Of a name that stands twice, or of fields of which one at most may be set, protobuf's
+/// rules say what is left.
 ///
 /// # Errors
 /// [`Error`], when a value is not what its field takes.
 pub fn from_json(signal: Signal, document: &Value) -> Result<Bytes, Error> {
-    let mut body = Vec::new();
-    read::message(&mut body, Schema::get().request(signal), document)?;
-    Ok(body.into())
+    read::message(Schema::get().request(signal), document).map(Bytes::from)
 }
 
 /// Reads an export request from the text of a document, as [`from_json`] does.
@@ -54,8 +51,10 @@ pub fn from_json(signal: Signal, document: &Value) -> Result<Bytes, Error> {
 /// # Errors
 /// [`Error`], when the text is no JSON, is nested more than 128 deep, or is no such request.
 pub fn from_text(signal: Signal, text: &[u8]) -> Result<Bytes, Error> {
-    let document = serde_json::from_slice(text).map_err(|e| Error::new(e.to_string()))?;
-    from_json(signal, &document)
+    let mut document = serde_json::Deserializer::from_slice(text);
+    let body = read::message(Schema::get().request(signal), &mut document)?;
+    document.end().map_err(|e| Error::new(e.to_string()))?;
+    Ok(body.into())
 }
 
 /// The signal that `document` holds, by its top key: `resourceLogs`, `resourceSpans` or `resourceMetrics`.
@@ -63,9 +62,7 @@ pub fn from_text(signal: Signal, text: &[u8]) -> Result<Bytes, Error> {
 pub fn signal(document: &Value) -> Option<Signal> {
     let document = document.as_object()?;
     let schema = Schema::get();
-    Signal::ALL.into_iter().find(|&signal| {
-        schema.request(signal).fields.iter().any(|field| field.names().any(|name| document.contains_key(name)))
-    })
+    Signal::ALL.into_iter().find(|&signal| document.keys().any(|name| schema.request(signal).called(name).is_some()))
 }
 
 impl Error {

@@ -14,6 +14,7 @@
 //! | [`author`] | what people who write filters need |
 //! | [`telemetry`] | what Sluicegate says of itself |
 
+pub mod auth;
 pub mod author;
 pub mod batch;
 mod codec;
@@ -26,6 +27,7 @@ pub mod json;
 pub mod memory;
 pub mod pipeline;
 pub mod receive;
+mod schema;
 pub mod send;
 pub mod serve;
 pub mod status;

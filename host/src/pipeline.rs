@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::receive::{Handler, Request, Response, Signal};
+use crate::schema;
 use crate::status::Error;
 use crate::telemetry::ReceiverMetrics;
 
@@ -62,8 +63,9 @@ impl Entrance {
     }
 }
 
-/// Traces, metrics and profiles: bytes, to every destination.
+/// Traces, metrics and profiles: every byte is checked, and all go to every destination.
 async fn pass_through(destinations: Option<&Destinations>, request: Request) -> Result<Response, Error> {
     let destinations = destinations.ok_or(Error::NoPipeline(request.signal))?;
+    schema::check(request.signal, &request.body)?;
     route::deliver(destinations.parcels(&request), &request, |_| items::count(&request)).await
 }

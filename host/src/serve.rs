@@ -1,48 +1,66 @@
 //! Binds every listener, serves until told to stop, and drains.
-use std::{io, net::SocketAddr, net::ToSocketAddrs, pin::pin, time::Duration};
+use std::{convert::Infallible, io, pin::pin, time::Duration};
 
-use futures::{Stream, StreamExt};
-use tokio::{
-    net::TcpListener,
-    task::JoinSet,
-    time::{Sleep, sleep, timeout},
-};
+use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
+use tonic::body::Body;
+use tower::util::BoxCloneSyncService;
 
-use self::{pages::Health, tracked::Tracked};
+use self::{
+    authenticated::Authenticated,
+    connections::{Settings, Tls},
+    grpc_only::GrpcOnly,
+    listener::Listener,
+    pages::Health,
+    tracked::{Tracked, Tracker},
+};
 use crate::{
-    config::{Address, Config, Diagnostics, GrpcListener, Spanned},
+    config::{Address, Config, Diagnostics, Spanned},
     memory::MemoryLimiter,
     receive::{
         Handler,
         conveniences::{Conveniences, GrpcServices},
         grpc::OtlpGrpc,
+        http::{Decorated, OtlpHttp},
     },
     telemetry::Metrics,
 };
 
+pub use self::{access::Access, transport::Transport};
+
+mod access;
+mod authenticated;
+mod connections;
+mod grpc_only;
+mod listener;
 mod pages;
 mod tracked;
+mod transport;
+mod watch;
 
 /// Everything bound, nothing served yet: clients that connect now wait in the listeners' queues.
 #[derive(Debug)]
-pub struct Server<H> {
-    receivers: Vec<Receiver<H>>,
-    health_check: Option<TcpListener>,
-    metrics_page: Option<TcpListener>,
+pub struct Server {
+    receivers: Vec<Receiver>,
+    health_check: Option<Listener>,
+    metrics_page: Option<Listener>,
     metrics: Metrics,
+    memory: MemoryLimiter,
+    conveniences: Conveniences,
 }
 
-/// The OTLP/gRPC listener of one receiver.
+/// One listener of one receiver.
 #[derive(Debug)]
-struct Receiver<H> {
+struct Receiver {
     name: String,
-    listener: TcpListener,
-    settings: GrpcListener,
-    memory: MemoryLimiter,
-    handler: H,
+    transport: Transport,
+    listener: Listener,
+    settings: Settings,
+    service: Otlp,
 }
+
+/// What answers the requests of a listener, authentication included.
+type Otlp = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Infallible>;
 
 /// Why [`Server::run`] ended otherwise than by draining.
 #[derive(Debug, thiserror::Error)]
@@ -64,40 +82,55 @@ pub enum ServeError {
 /// more.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// How long an accepted connection may be silent before its other end is asked, by TCP, whether it still is there.
-const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
-
-/// How long nothing is accepted after that has failed. Descriptors are free again once connections end, and without
-/// a pause the attempts would take a whole core from them.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-
 /// How long an answer may take from here to its sender, once it is made.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-impl<H: Handler> Server<H> {
+impl Server {
     /// Binds all listeners of `config`. `handler` gives what takes the requests of the receiver of that name;
     /// `metrics` is what the Prometheus page shows.
     ///
     /// # Errors
     /// Every endpoint where it can't listen, at its place in the configuration.
-    pub async fn bind(
+    pub async fn bind<H: Handler>(
         config: &Config,
+        access: &Access,
         metrics: Metrics,
-        mut handler: impl FnMut(&str) -> H,
+        handler: impl Fn(&str, Transport) -> H,
     ) -> Result<Self, Diagnostics> {
         let mut problems = Diagnostics::default();
         let memory = MemoryLimiter::new(config.memory_limit);
+        let conveniences = Conveniences::new().await;
         let mut receivers = Vec::new();
         for (name, receiver) in &config.receivers {
-            let Some(grpc) = &receiver.grpc else { continue };
-            if let Some(listener) = bind(config, name, &grpc.listener.endpoint, &mut problems).await {
-                receivers.push(Receiver {
-                    name: name.clone(),
-                    listener,
-                    settings: grpc.clone(),
-                    memory: memory.clone(),
-                    handler: handler(name),
-                });
+            let tls = |transport: Transport| {
+                let counts = metrics.listener(name, transport.name());
+                Some(Tls { server: access.tls(name, transport)?, counts })
+            };
+            // Bound first, so that the other listener can tell people of it.
+            let mut http_address = None;
+            if let Some(http) = &receiver.http
+                && let Some(listener) = bind(config, name, &http.listener.endpoint, &mut problems).await
+            {
+                let transport = Transport::Http;
+                http_address = listener.address().ok().map(|address| address.to_string());
+                let service = OtlpHttp::new(handler(name, transport), http, memory.clone());
+                let authenticator = access.authenticator(&http.listener);
+                let service = Decorated::new(Authenticated { service, authenticator, transport }, http);
+                let service = Otlp::new(service);
+                let settings = Settings::http(format!("{name} over HTTP"), http, tls(transport));
+                receivers.push(Receiver { name: name.clone(), transport, listener, settings, service });
+            }
+            if let Some(grpc) = &receiver.grpc
+                && let Some(listener) = bind(config, name, &grpc.listener.endpoint, &mut problems).await
+            {
+                let transport = Transport::Grpc;
+                let otlp = OtlpGrpc::new(handler(name, transport), grpc, memory.clone());
+                let service = GrpcServices::new(otlp, conveniences.clone());
+                let authenticator = access.authenticator(&grpc.listener);
+                let service = Authenticated { service, authenticator, transport };
+                let service = Otlp::new(GrpcOnly::new(service, http_address.as_deref()));
+                let settings = Settings::grpc(format!("{name} over gRPC"), grpc, tls(transport));
+                receivers.push(Receiver { name: name.clone(), transport, listener, settings, service });
             }
         }
         let health_check = match &config.health_check {
@@ -108,23 +141,28 @@ impl<H: Handler> Server<H> {
             Some(endpoint) => bind(config, "telemetry.metrics", endpoint, &mut problems).await,
             None => None,
         };
-        if problems.is_empty() { Ok(Self { receivers, health_check, metrics_page, metrics }) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self { receivers, health_check, metrics_page, metrics, memory, conveniences })
     }
 
-    /// Who listens where, with the ports that the system gave: `grpc.RECEIVER`, `health_check`, `metrics`.
+    /// Who listens where, with the ports that the system gave: `grpc.RECEIVER`, `http.RECEIVER`, `health_check`,
+    /// `metrics`.
     ///
     /// # Errors
     /// When the system does not say.
-    pub fn addresses(&self) -> io::Result<Vec<(String, SocketAddr)>> {
-        let receivers = self.receivers.iter().map(|r| (format!("grpc.{}", r.name), &r.listener));
-        let health_check = self.health_check.iter().map(|l| ("health_check".to_owned(), l));
-        let metrics = self.metrics_page.iter().map(|l| ("metrics".to_owned(), l));
+    pub fn addresses(&self) -> io::Result<Vec<(String, Address)>> {
+        let name = |receiver: &Receiver| format!("{}.{}", receiver.transport.name(), receiver.name);
+        let receivers = self.receivers.iter().map(|receiver| (name(receiver), &receiver.listener));
+        let health_check = self.health_check.iter().map(|listener| ("health_check".to_owned(), listener));
+        let metrics = self.metrics_page.iter().map(|listener| ("metrics".to_owned(), listener));
         let all = receivers.chain(health_check).chain(metrics);
-        all.map(|(name, listener)| Ok((name, listener.local_addr()?))).collect()
+        all.map(|(name, listener)| Ok((name, listener.address()?))).collect()
     }
 
-    /// Serves until `shutdown` is done, then drains: no new connections, and an HTTP/2 GOAWAY on the old ones,
-    /// while the requests under way are finished, which they have the `grace` period for.
+    /// Serves until `shutdown` is done, then drains: no new connections, and an HTTP/2 GOAWAY or a `Connection: close`
+    /// on the old ones, while the requests under way are finished, which they have the `grace` period for.
     ///
     /// # Errors
     /// [`ServeError`]; requests may have been cut off.
@@ -134,30 +172,21 @@ impl<H: Handler> Server<H> {
         // Pages are served to the end: an orchestrator watches how Sluicegate goes down.
         let mut pages = JoinSet::new();
         if let Some(listener) = self.health_check {
-            pages.spawn(pages::serve(listener, pages::health(health.clone())));
+            let page = pages::health(health.clone());
+            pages.spawn(connections::serve(listener, Settings::page("health_check"), page, CancellationToken::new()));
         }
         if let Some(listener) = self.metrics_page {
-            pages.spawn(pages::serve(listener, pages::metrics(self.metrics.clone())));
+            let page = pages::metrics(self.metrics.clone(), self.memory);
+            pages.spawn(connections::serve(listener, Settings::page("metrics"), page, CancellationToken::new()));
         }
-        pages.spawn(upkeep(self.metrics));
+        pages.spawn(upkeep(self.metrics.clone()));
 
-        let conveniences = Conveniences::new().await;
-        let tracked = Tracked::new(cut_off.clone());
+        let tracker = Tracker::new(cut_off.clone());
         let mut receivers = JoinSet::new();
-        for receiver in self.receivers {
-            let service = tracked.wrap(GrpcServices::new(
-                OtlpGrpc::new(receiver.handler, &receiver.settings, receiver.memory),
-                conveniences.clone(),
-            ));
-            let incoming =
-                TcpIncoming::from(receiver.listener).with_nodelay(Some(true)).with_keepalive(Some(TCP_KEEP_ALIVE));
-            let incoming = patient(incoming, move |e| cannot_accept(&receiver.name, e));
-            let serving = tonic::transport::Server::builder().serve_with_incoming_shutdown(
-                service,
-                incoming,
-                drain.clone().cancelled_owned(),
-            );
-            receivers.spawn(async { serving.await.map_err(|e| e.to_string()) });
+        for Receiver { name, transport, listener, settings, service } in self.receivers {
+            let counts = self.metrics.listener(&name, transport.name());
+            let service = Tracked { service, tracker: tracker.clone(), transport, counts };
+            receivers.spawn(connections::serve(listener, settings, service, drain.clone()));
         }
 
         tokio::select! {
@@ -167,22 +196,22 @@ impl<H: Handler> Server<H> {
             Some(ended) = pages.join_next() => return Err(listener_failed(ended)),
         }
 
-        tracing::info!(requests = tracked.under_way(), ?grace, "draining");
+        tracing::info!(requests = tracker.under_way(), ?grace, "draining");
         health.drain();
-        conveniences.drain().await;
+        self.conveniences.drain().await;
         drain.cancel();
         let mut closed = pin!(async { while receivers.join_next().await.is_some() {} });
         let done = async {
             tokio::select! {
                 () = &mut closed => {}
-                // A connection that never carried a request, such as a probe's, doesn't notice the GOAWAY.
-                () = tracked.quiet(LAST_ANSWERS) => {}
+                // A client that has no request under way may leave its connection open for as long as it likes.
+                () = tracker.quiet(LAST_ANSWERS) => {}
             }
         };
         if timeout(grace, done).await.is_ok() {
             return Ok(());
         }
-        let requests = tracked.under_way();
+        let requests = tracker.under_way();
         cut_off.cancel();
         let _ = timeout(LAST_ANSWERS, closed).await;
         // A connection without a request is no loss.
@@ -196,68 +225,38 @@ async fn bind(
     name: &str,
     endpoint: &Spanned<Address>,
     problems: &mut Diagnostics,
-) -> Option<TcpListener> {
-    // Resolving a name asks the network only where it is not the machine's own, and this is before serving.
-    let bound = match endpoint.value.to_string().to_socket_addrs() {
-        Ok(addresses) => TcpListener::bind(&*addresses.collect::<Vec<_>>()).await,
-        Err(e) => Err(e),
-    };
+) -> Option<Listener> {
+    let bound = Listener::bind(&endpoint.value).await;
     bound
         .inspect_err(|e| {
             let message = format!("{name} can't listen on {}: {e}", endpoint.value);
             let problem = config.diagnostic(endpoint.span, message);
-            problems.push(match e.kind() {
-                io::ErrorKind::AddrInUse => problem.help("stop the program that listens there, or choose another port"),
-                io::ErrorKind::PermissionDenied => problem.help("choose a port above 1023"),
+            problems.push(match (e.kind(), &endpoint.value) {
+                (io::ErrorKind::AddrInUse, Address::Tcp { .. }) => {
+                    problem.help("stop the program that listens there, or choose another port")
+                }
+                (io::ErrorKind::PermissionDenied, Address::Tcp { .. }) => problem.help("choose a port above 1023"),
+                (io::ErrorKind::AddrInUse | io::ErrorKind::AlreadyExists, Address::Unix(_)) => {
+                    problem.help("choose another path")
+                }
                 _ => problem,
             });
         })
         .ok()
 }
 
-/// What `incoming` accepts, with a `pause` after each failure that is the process's own, such as one for want of
-/// descriptors. tonic would try again at once and say nothing.
-fn patient<T, P: Future<Output = ()>>(
-    incoming: impl Stream<Item = io::Result<T>>,
-    pause: impl Fn(&io::Error) -> P,
-) -> impl Stream<Item = io::Result<T>> {
-    incoming.then(move |accepted| {
-        let failed = accepted.as_ref().err().filter(|e| !is_the_connections_own(e));
-        let pause = failed.map(&pause);
-        async move {
-            if let Some(pause) = pause {
-                pause.await;
-            }
-            accepted
-        }
-    })
-}
-
-/// Says so, and waits.
-fn cannot_accept(receiver: &str, error: &io::Error) -> Sleep {
-    tracing::warn!("{receiver} can't accept connections, and tries again in {ACCEPT_PAUSE:?}: {error}");
-    sleep(ACCEPT_PAUSE)
-}
-
-/// Whether only the connection that was about to be accepted is gone.
-fn is_the_connections_own(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
 fn count(n: usize) -> String {
     if n == 1 { "1 request was".to_owned() } else { format!("{n} requests were") }
 }
 
-fn listener_failed(ended: Result<Result<(), String>, tokio::task::JoinError>) -> ServeError {
+fn listener_failed(ended: Result<(), tokio::task::JoinError>) -> ServeError {
     ServeError::Listener(match ended {
-        Ok(Ok(())) => "a listener was closed".to_owned(),
-        Ok(Err(e)) => e,
+        Ok(()) => "a listener was closed".to_owned(),
         Err(panic) => panic.to_string(),
     })
 }
 
-async fn upkeep(metrics: Metrics) -> Result<(), String> {
+async fn upkeep(metrics: Metrics) {
     let mut ticks = tokio::time::interval(UPKEEP);
     loop {
         ticks.tick().await;

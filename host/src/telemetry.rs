@@ -3,4 +3,4 @@ mod bounded;
 pub mod logs;
 pub mod metrics;
 
-pub use metrics::{ExporterMetrics, InFlight, Metrics, ProcessorMetrics, ReceiverMetrics};
+pub use metrics::{ExporterMetrics, InFlight, ListenerMetrics, Metrics, ProcessorMetrics, ReceiverMetrics};

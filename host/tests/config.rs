@@ -10,8 +10,12 @@ use proptest::prelude::*;
 use serde_json::json;
 use sluicegate::compression::Encoding;
 use sluicegate::config::{
-    Address, Compression, Config, Diagnostics, Exporter, GrpcListener, LogEncoding, OnFailure, OtlpExporter, Verbosity,
+    Address, Compression, Config, Diagnostic, Diagnostics, Exporter, GrpcListener, LogEncoding, OnFailure,
+    OtlpExporter, Spanned, Verbosity,
 };
+
+#[path = "config/otlp_settings.rs"]
+mod otlp_settings;
 
 /// What `${env:NAME}` stands for in these tests.
 fn env(name: &str) -> Option<String> {
@@ -22,6 +26,8 @@ fn env(name: &str) -> Option<String> {
         "EMPTY" => "",
         "NUMBER" => "0123",
         "SECRET" => "hunter2\n",
+        "TOKEN" => "hunter2",
+        "URL" => "http://me:hunter2@collector",
         _ => return None,
     };
     Some(value.to_owned())
@@ -76,6 +82,8 @@ fn every_mistake_is_told() {
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name in UTF-8");
         let text = std::fs::read(path).expect("a file that can be read");
         let errors = parse(text, name).expect_err(name);
+        let shown = errors.to_string();
+        assert!(!shown.contains("hunter2"), "{name} shows a secret: {shown}");
         check_golden(&folder, name.trim_end_matches(".yaml"), &errors);
     };
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
@@ -125,6 +133,16 @@ fn the_documented_example() {
     let config = good(examples.next().expect("the whole example").0);
 
     assert_eq!(grpc(&config, "otlp").listener.endpoint.to_string(), "127.0.0.1:4317");
+    let outside = config.receivers["otlp/outside"].http.as_ref().expect("an HTTP listener");
+    assert_eq!(outside.listener.endpoint.to_string(), "0.0.0.0:4319");
+    let tls = outside.listener.tls.as_ref().expect("TLS");
+    assert_eq!(tls.cert_file.value, Path::new("/etc/sluicegate/certificates/tls.crt"));
+    assert_eq!(outside.listener.auth.as_ref().map(|name| name.as_str()), Some("bearertokenauth"));
+    assert!(config.authenticators.contains_key("bearertokenauth"));
+    assert_eq!(config.memory_limit, 1024 << 20);
+    let profiles = otlp(&config, "otlp_http/profiles");
+    assert_eq!(endpoints(profiles), ["https://a.example.com:443/otlp", "https://b.example.com:443/otlp"]);
+    assert!(profiles.retry.is_some());
     let filter = &config.processors["wasm/audit"];
     assert_eq!(filter.component.value, Path::new("/etc/sluicegate/filters/audit.wasm"));
     let settings = json!({ "tables": ["orders", "payments"], "route": "audit" });
@@ -142,13 +160,12 @@ fn the_documented_example() {
     let Exporter::Debug(debug) = &config.exporters["debug"] else { panic!("{:?}", config.exporters) };
     assert_eq!(debug.verbosity, Verbosity::Normal);
     let logs = config.pipelines.logs.as_ref().expect("a pipeline for logs");
-    let names = |names: &[sluicegate::config::Spanned<String>]| -> Vec<String> {
-        names.iter().map(|name| name.value.clone()).collect()
-    };
+    let names = |names: &[Spanned<String>]| -> Vec<String> { names.iter().map(|name| name.value.clone()).collect() };
     assert_eq!(names(&logs.processors), ["wasm/drop-debug", "wasm/audit"]);
     assert_eq!(names(&logs.exporters), ["otlp_grpc/main", "file/kept"]);
     assert_eq!(names(&logs.routes["audit"].exporters), ["otlp_grpc/audit", "debug"]);
-    assert!(config.pipelines.traces.is_some() && config.pipelines.metrics.is_some());
+    let pipelines = &config.pipelines;
+    assert!(pipelines.traces.is_some() && pipelines.metrics.is_some() && pipelines.profiles.is_some());
     assert_eq!(config.telemetry.encoding, LogEncoding::Json);
     let page = config.telemetry.metrics.as_ref().expect("a page for metrics");
     assert_eq!(page.to_string(), "127.0.0.1:8888");
@@ -302,6 +319,31 @@ service: { pipelines: { traces: { receivers: [otlp], exporters: [debug] } } }
 }
 
 #[test]
+fn what_does_nothing_gives_a_warning() {
+    let (config, warnings) = parse(
+        "receivers:
+  otlp:
+    protocols:
+      grpc: { max_recv_msg_size_mib: 200 }
+      http: { cors: { allowed_headers: [x-tenant] } }
+exporters:
+  otlp_grpc: { endpoint: \"collector:4317\", metadata_keys: [authorization] }
+extensions: { bearertokenauth: { token: \"hunter2\" }, memory_limiter: { limit_mib: 192 } }
+service:
+  extensions: [bearertokenauth, memory_limiter]
+  pipelines:
+    logs: { receivers: [otlp], exporters: [otlp_grpc] }
+    traces: { receivers: [otlp], exporters: [otlp_grpc] }
+",
+        "warnings.yaml",
+    )
+    .expect("a configuration");
+    check_golden(&folder(), "warnings", &warnings);
+    assert!(config.authenticators.is_empty());
+    assert_eq!(config.receivers["otlp"].http.as_ref().expect("an HTTP listener").cors, None);
+}
+
+#[test]
 fn later_stages_report_in_the_same_form() {
     let config = good(
         "receivers: { otlp: { protocols: { grpc: } } }
@@ -321,7 +363,7 @@ service: { pipelines: { logs: { receivers: [otlp], processors: [wasm/a], exporte
     );
     let error = config.diagnostic(filter.settings.span, "the filter refuses its settings");
     errors.push(error.label("set here").note("unknown severity `INF`"));
-    let positions: Vec<_> = errors.iter().map(sluicegate::config::Diagnostic::position).collect();
+    let positions: Vec<_> = errors.iter().map(Diagnostic::position).collect();
     assert_eq!(positions, [(5, 16), (6, 5)]);
     check_golden(&folder(), "later", &errors);
 }
@@ -341,7 +383,14 @@ const PIECES: &[&str] = &[
     "otlp",
     "protocols",
     "grpc",
+    "http",
     "endpoint",
+    "endpoints",
+    "auth",
+    "token",
+    "retry_on_failure",
+    "basicauth",
+    "otlp_http",
     "wasm/a",
     "component",
     "settings",
@@ -383,6 +432,8 @@ const PIECES: &[&str] = &[
     "$$",
     "127.0.0.1:4317",
     "http://h:1",
+    "http://a:b@c",
+    "unix:x",
     "100ms",
     "7",
     "-1.5e3",

@@ -1,6 +1,7 @@
 //! The project's chores. Each sets up and builds what it needs by itself.
 mod collector;
 mod command;
+mod sdks;
 mod tests;
 // The program sets the target up too, for authors of filters. The chores need it before there is a program.
 #[path = "../../host/src/author/toolchain.rs"]
@@ -8,9 +9,12 @@ mod tests;
 mod toolchain;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 
-use crate::command::{Step, root, target_dir};
+use crate::{
+    command::{Step, root, target_dir},
+    sdks::Sdk,
+};
 
 /// The project's chores, run as `cargo xtask NAME`
 #[derive(Debug, Parser)]
@@ -24,8 +28,12 @@ enum Chore {
     Demo,
     /// Run every test that needs no further program
     Test,
-    /// Build a real Collector and test against it (needs Go)
-    E2e,
+    /// Test against a real Collector and with the official SDKs, which it builds (needs Go, Python, Node.js, Java)
+    E2e {
+        /// Test these SDKs only
+        #[arg(long, value_enum, value_delimiter = ',', default_values_t = Sdk::value_variants().to_vec())]
+        sdks: Vec<Sdk>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -34,7 +42,7 @@ fn main() -> Result<()> {
         Chore::Filters => filters(),
         Chore::Demo => demo(),
         Chore::Test => tests::test(),
-        Chore::E2e => tests::e2e(),
+        Chore::E2e { sdks } => tests::e2e(&sdks),
     }
 }
 

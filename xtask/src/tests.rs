@@ -2,11 +2,13 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use clap::ValueEnum as _;
 
 use crate::{
     collector,
     command::{Step, root},
     filters,
+    sdks::{self, Sdk},
 };
 
 /// Runs the workspace's tests, documentation included, and those of the filters.
@@ -29,20 +31,21 @@ pub(crate) fn test() -> Result<()> {
     Ok(())
 }
 
-/// Runs the tests that need a real Collector.
+/// Runs the tests that need a real Collector, and of those that need an SDK the ones for `sdks`.
 ///
 /// # Errors
-/// When Go is missing, one test fails, or something can't be built.
-pub(crate) fn e2e() -> Result<()> {
+/// When a language is missing, one test fails, or something can't be built.
+pub(crate) fn e2e(sdks: &[Sdk]) -> Result<()> {
     let start = Instant::now();
     let collector = collector::build()?;
+    sdks::prepare(sdks)?;
     filters()?;
-    let passed = count(
-        Step::cargo("test")
-            .args(["--workspace", "--locked", "--features", "sluicegate-tests/e2e", "--test", "e2e"])
-            .env("SLUICEGATE_COLLECTOR", &collector.program),
-        "testing against the Collector",
-    )?;
+    let test = Step::cargo("test")
+        .args(["--workspace", "--locked", "--features", "sluicegate-tests/e2e", "--test", "e2e", "--"])
+        .env("SLUICEGATE_COLLECTOR", &collector.program);
+    let others = Sdk::value_variants().iter().filter(|sdk| !sdks.contains(sdk));
+    let test = others.fold(test, |test, sdk| test.arg("--skip").arg(sdk.tests()));
+    let passed = count(test, "testing against the Collector")?;
     println!(
         "\nAll {passed} tests against the Collector {} passed ({} s).",
         collector.version,

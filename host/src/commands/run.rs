@@ -5,8 +5,8 @@ use anyhow::Context;
 use clap::Args;
 use sluicegate::{
     config::{self, Config, Diagnostics},
-    pipeline::{Entrance, Pipelines},
-    serve::Server,
+    pipeline::Pipelines,
+    serve::{Server, Transport},
     telemetry::{Metrics, logs},
 };
 use tokio::{
@@ -65,10 +65,11 @@ impl Run {
 }
 
 /// Loads, binds and opens everything.
-async fn prepare(config: &Config, metrics: &Metrics) -> Result<(Server<Entrance>, Pipelines), Failure> {
-    let pipelines = Pipelines::load(config, metrics).await?;
-    let entrance = |receiver: &str| pipelines.entrance(config, receiver, "grpc", metrics);
-    let server = Server::bind(config, metrics.clone(), entrance).await.map_err(at_runtime)?;
+async fn prepare(config: &Config, metrics: &Metrics) -> Result<(Server, Pipelines), Failure> {
+    let (access, pipelines) = super::load(config, metrics).await?;
+    let entrance =
+        |receiver: &str, transport: Transport| pipelines.entrance(config, receiver, transport.name(), metrics);
+    let server = Server::bind(config, &access, metrics.clone(), entrance).await.map_err(at_runtime)?;
     pipelines.open(config).map_err(at_runtime)?;
     Ok((server, pipelines))
 }
@@ -81,7 +82,7 @@ fn at_runtime(problems: Diagnostics) -> Failure {
 /// The one line at start, for people and for programs that start Sluicegate: `listening` gives each listener as
 /// `NAME=ADDRESS` with its real port, and `filters` each filter as `PROCESSOR=COMPONENT (SIZE)`, in the order of
 /// the chain.
-fn announce(config: &Config, server: &Server<Entrance>, pipelines: &Pipelines) -> io::Result<()> {
+fn announce(config: &Config, server: &Server, pipelines: &Pipelines) -> io::Result<()> {
     let listening: Vec<_> = server.addresses()?.iter().map(|(name, address)| format!("{name}={address}")).collect();
     let filter = |processor: &str, size: usize| {
         let component = config.processors[processor].component.display();

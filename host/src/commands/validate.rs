@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use sluicegate::{config::Config, pipeline::Pipelines, telemetry::Metrics};
+use sluicegate::{config::Config, telemetry::Metrics};
 
 use super::Failure;
 
@@ -18,7 +18,7 @@ impl Validate {
     #[tokio::main]
     pub(super) async fn execute(self) -> Result<(), Failure> {
         let (config, warnings) = Config::load(&self.config)?;
-        Pipelines::load(&config, &Metrics::new()).await?;
+        super::load(&config, &Metrics::new()).await?;
         if !warnings.is_empty() {
             eprintln!("{warnings}");
         }

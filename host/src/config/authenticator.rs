@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use super::diagnostic::{Span, Spanned};
 use super::extensions::NO_CLIENT;
 use super::node::Node;
-use super::read::{Keys, Read, Reader};
+use super::read::{Fields, Keys, Read, Reader};
 
 /// An extension that tells who may send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Reader {
         let header = self.field(&auth, "header", AUTHORIZATION, Self::header_name);
         let scheme = self.field(&auth, "scheme", "Bearer".to_owned(), Self::scheme);
         let token = self.field(&auth, "token", None, |r, node| r.token(node, auth.span("token")).map(Some));
-        let tokens = self.items(&auth, "tokens", |r, node| r.token(node, auth.span("tokens")));
+        let tokens = self.tokens(&auth);
         let file = self.field(&auth, "filename", None, |r, node| r.path(node).map(Some));
         let (token, mut tokens, file) = (token?, tokens?, file?);
         tokens.extend(token);
@@ -91,6 +91,13 @@ impl Reader {
             return self.report(error.help("write `htpasswd: { file: .htpasswd }`"));
         }
         Some(Authenticator::Basic(BasicAuth { inline, file }))
+    }
+
+    fn tokens(&mut self, auth: &Fields<'_>) -> Option<Vec<Secret>> {
+        let span = auth.span("tokens");
+        let list = self.field(auth, "tokens", &[][..], |r, node| r.list(node).map_err(|error| error.only_at(span)))?;
+        let tokens: Vec<_> = list.iter().map(|node| self.value(node, |r, node| r.token(node, span))).collect();
+        tokens.into_iter().collect()
     }
 
     /// A scheme, which may be none: `scheme: ""`.

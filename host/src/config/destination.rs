@@ -75,7 +75,7 @@ pub struct Retry {
 /// When a connection to a destination is asked for a sign of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientKeepalive {
-    /// How long it may be silent before.
+    /// How long it may be silent before. Zero is for good.
     pub time: Duration,
     /// How long the sign may take before the connection is given up.
     pub timeout: Duration,

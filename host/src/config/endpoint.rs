@@ -1,6 +1,5 @@
 //! Where a listener listens, and where an exporter sends: `host:port`, URLs, and Unix domain sockets.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -59,7 +58,9 @@ impl FromStr for Address {
         if text.starts_with("unix-abstract:") {
             return refuse("abstract sockets are not supported: anyone may take their names");
         }
-        without_credentials(text)?;
+        if text.contains('@') {
+            return refuse("a user has no place here");
+        }
         if text.contains("://") {
             return refuse("a scheme has no place here");
         }
@@ -87,7 +88,7 @@ impl FromStr for Address {
 
 impl Destination {
     /// Reads where an OTLP/gRPC server listens: `http://host:port` or `https://host:port`, or `host:port`, where
-    /// `insecure` says that no TLS is meant, as in the Collector; or a Unix domain socket.
+    /// `insecure` says that no TLS is meant, as in the Collector; or a Unix domain socket. `dns:///` may stand before it.
     ///
     /// # Errors
     /// When it is anything else.
@@ -95,6 +96,8 @@ impl Destination {
         if is_socket(text) {
             return Ok(Self { tls: false, address: text.parse()?, path: String::new() });
         }
+        // gRPC's name for what happens to every name here.
+        let text = text.strip_prefix("dns:///").unwrap_or(text);
         let (tls, authority) = match text.split_once("://") {
             Some((scheme, rest)) => (is_https(scheme)?, rest.strip_suffix('/').unwrap_or(rest)),
             None => (!insecure, text),
@@ -155,18 +158,19 @@ impl Destination {
     }
 }
 
-/// `text` as it may be shown: without what stands before the `@` of an endpoint.
-pub(super) fn redacted(text: &str) -> Cow<'_, str> {
-    match user(text) {
-        Some(Range { start, end }) => Cow::Owned(format!("{}***{}", &text[..start], &text[end..])),
-        None => Cow::Borrowed(text),
+/// `text` as it may be shown: an endpoint without user, password and query.
+pub(super) fn redacted(text: &str) -> String {
+    let mut shown = text.to_owned();
+    for range in query(text).into_iter().chain(user(text)) {
+        shown.replace_range(range, "***");
     }
+    shown
 }
 
-/// Where a user stands in `text` who is a secret, or has one. The text may be no endpoint at all, so without a scheme
-/// there must be a password, too.
-pub(super) fn password(text: &str) -> Option<Range<usize>> {
-    user(text).filter(|user| user.start > 0 || text[user.clone()].contains(':'))
+/// Where secrets stand in `text`, which may be no endpoint at all: so without a scheme there must be a password.
+pub(super) fn secrets(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let user = user(text).filter(|user| user.start > 0 || text[user.clone()].contains(':'));
+    user.into_iter().chain(query(text))
 }
 
 /// What stands after a scheme and before the last `@`.
@@ -174,6 +178,14 @@ fn user(text: &str) -> Option<Range<usize>> {
     let start = text.find("://").map_or(0, |at| at + "://".len());
     let end = start + text[start..].rfind('@')?;
     Some(start..end)
+}
+
+/// What stands after the `?` of a URL, which some take keys in, and before the quote at its end.
+fn query(text: &str) -> Option<Range<usize>> {
+    let start = text.find("://")?;
+    let start = start + text[start..].find('?')? + 1;
+    let end = text.trim_end_matches(['"', '\'']).len();
+    (start < end).then_some(start..end)
 }
 
 fn refuse<T>(reason: &str) -> Result<T, InvalidEndpoint> {

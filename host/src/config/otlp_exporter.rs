@@ -150,7 +150,7 @@ impl Reader {
         }
         let encoding = self.field(&otlp, "encoding", HttpEncoding::Proto, |r, node| r.choice(node, ENCODING));
         let default = ClientKeepalive::default();
-        let time = self.field(&otlp, "http2_read_idle_timeout", default.time, Self::keepalive_time);
+        let time = self.field(&otlp, "http2_read_idle_timeout", default.time, Self::asks_after);
         let timeout = self.field(&otlp, "http2_ping_timeout", default.timeout, Self::keepalive_time);
         let exporter = self.otlp_exporter(&otlp, tls, true);
         Some(OtlpExporter {
@@ -300,10 +300,18 @@ impl Reader {
         Some(())
     }
 
+    /// How long a connection may be silent. Zero is for good.
+    fn asks_after(&self, node: &Node) -> Read<Duration> {
+        match self.limit(node)? {
+            None => Ok(Duration::ZERO),
+            Some(_) => self.keepalive_time(node),
+        }
+    }
+
     fn client_keepalive(&mut self, otlp: &Fields<'_>) -> Option<ClientKeepalive> {
         let keepalive = self.section(otlp, "keepalive", &KEEPALIVE)?;
         let default = ClientKeepalive::default();
-        let time = self.field(&keepalive, "time", default.time, Self::keepalive_time);
+        let time = self.field(&keepalive, "time", default.time, Self::asks_after);
         let timeout = self.field(&keepalive, "timeout", default.timeout, Self::keepalive_time);
         let idle = self.field(&keepalive, "permit_without_stream", default.permit_without_stream, Self::boolean);
         Some(ClientKeepalive { time: time?, timeout: timeout?, permit_without_stream: idle? })

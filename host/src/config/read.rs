@@ -303,7 +303,7 @@ impl Reader {
         let text = self.string(node)?;
         let address = text.parse().map_err(|error| {
             let message = format!("`{}` is nothing to listen on: {error}", redacted(text));
-            let help = "write `host:port`, such as `127.0.0.1:4317`; port 0 is any free one";
+            let help = "write `host:port`, such as `127.0.0.1:4317`, with port 0 for any free one; or `unix:///PATH`";
             self.error(node.span, message).help(help)
         })?;
         match address {
@@ -337,7 +337,7 @@ impl Reader {
         match &node.value {
             Value::List(list) => Ok(list),
             Value::Scalar(scalar) => {
-                let help = format!("a list of one is `[{}]`", scalar.text);
+                let help = format!("a list of one is `[{}]`", redacted(&scalar.text));
                 Err(self.mismatch(node, "a list").help(help))
             }
             Value::Map(_) => Err(self.mismatch(node, "a list")),

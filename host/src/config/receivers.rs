@@ -326,27 +326,29 @@ impl Reader {
 
     /// The path of each signal. No two have the same.
     fn paths(&mut self, http: &Fields<'_>) -> Option<BTreeMap<Signal, String>> {
-        let mut paths = BTreeMap::new();
+        let mut paths: BTreeMap<Signal, Spanned<String>> = BTreeMap::new();
         for signal in Signal::ALL {
             let key = format!("{signal}_url_path");
-            let path = self.field(http, &key, signal.http_path().to_owned(), Self::url_path);
-            let other = paths.iter().find(|(_, other)| Some(*other) == path.as_ref());
-            if let Some((other, _)) = other {
-                let error = self.error(http.span(&key), format!("this is the path of {other} already"));
+            let default = Spanned::new(signal.http_path().to_owned(), http.span);
+            let path = self.field(http, &key, default, Self::url_path)?;
+            if let Some((other, first)) = paths.iter().find(|(_, other)| other.value == path.value) {
+                // One of the two is no default.
+                let span = if http.has(&key) { path.span } else { first.span };
+                let error = self.error(span, format!("{other} and {signal} can't have one path"));
                 self.found.push(error.help("each signal has a path of its own"));
             }
-            paths.extend(path.map(|path| (signal, path)));
+            paths.insert(signal, path);
         }
-        (paths.len() == Signal::ALL.len()).then_some(paths)
+        Some(paths.into_iter().map(|(signal, path)| (signal, path.value)).collect())
     }
 
-    fn url_path(&self, node: &Node) -> Read<String> {
+    fn url_path(&self, node: &Node) -> Read<Spanned<String>> {
         let text = self.string(node)?;
         let path = if text.starts_with('/') { text.to_owned() } else { format!("/{text}") };
         if path.contains(['?', '#']) || path.parse::<PathAndQuery>().is_err() {
             let error = self.error(node.span, format!("`{text}` is no path of a URL"));
             return Err(error.help("write `/v1/logs`, without a query"));
         }
-        Ok(path)
+        Ok(Spanned::new(path, node.span))
     }
 }

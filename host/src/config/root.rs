@@ -9,7 +9,7 @@ use super::extensions::Started;
 use super::node::Node;
 use super::pipelines::Defined;
 use super::read::{Keys, Reader};
-use super::{Config, Exporter, Pipelines, Receiver};
+use super::{Config, Exporter, MIB, Pipelines, Receiver};
 
 const KEYS: Keys = Keys {
     of: "the configuration",
@@ -22,6 +22,10 @@ const KEYS: Keys = Keys {
 };
 
 const SERVICE: Keys = Keys { of: "`service`", known: &["extensions", "pipelines", "telemetry"], foreign: &[] };
+
+/// How often the bytes of a request are there at once, at the most: as they came in JSON, as protobuf, and as they are
+/// encoded for a destination.
+const COPIES: usize = 3;
 
 impl Reader {
     /// The whole configuration. What is wrong with it is in `found`.
@@ -58,7 +62,28 @@ impl Reader {
             source: Arc::clone(&self.source),
         };
         self.same_endpoint(&config);
+        self.largest_fits(&config);
         Some(config)
+    }
+
+    /// Warns of listeners whose largest request would never fit into the memory limiter: its sender would try for good.
+    fn largest_fits(&mut self, config: &Config) {
+        for receiver in config.receivers.values() {
+            let grpc = receiver.grpc.iter().map(|grpc| (&grpc.listener, grpc.max_recv_msg_size));
+            let http = receiver.http.iter().map(|http| (&http.listener, http.max_request_body_size));
+            for (listener, size) in grpc.chain(http) {
+                let needed = size.saturating_mul(COPIES).div_ceil(MIB);
+                if needed <= config.memory_limit / MIB {
+                    continue;
+                }
+                let message = format!("the largest request taken here is {size} bytes, and may never fit into memory");
+                let warning = Diagnostic::warning(&self.source, listener.endpoint.span, message);
+                let warning = warning.note(format!("under way it takes {COPIES} times its size"));
+                self.found.push(
+                    warning.help(format!("lower its limit, or write `memory_limiter: {{ limit_mib: {needed} }}`")),
+                );
+            }
+        }
     }
 
     /// Refuses exporters without an endpoint for a signal that comes to them, and warns of those that wait for

@@ -3,14 +3,16 @@
 //! Aliases become copies and merge keys (`<<`) are merged, so that readers see plain maps and lists.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span as Position, Tag};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Source, Span, Spanned};
-use super::endpoint::password;
+use super::endpoint::secrets;
 use super::expand::expand;
 use super::node::{Entry, Node, Value};
+use super::read::nearest;
 use super::scalar::{Scalar, Style};
 
 /// Where references to the environment are looked up.
@@ -24,9 +26,19 @@ const MAX_DEPTH: usize = 64;
 /// would otherwise fill any memory.
 const MAX_COPIED: usize = 1 << 20;
 
-/// Keys whose values may be secrets, wherever they stand: also where they are refused.
-const SECRETS: &[&str] =
-    &["headers", "inline", "key_pem", "password", "response_headers", "client_secret", "token", "tokens"];
+/// Keys and types whose values may be secrets, wherever they stand: also where they are refused, or misspelt.
+const SECRETS: &[&str] = &[
+    "headers",
+    "response_headers",
+    "bearertokenauth",
+    "basicauth",
+    "token",
+    "tokens",
+    "inline",
+    "password",
+    "client_secret",
+    "key_pem",
+];
 
 /// Reads the one document in `source`, and says in `found` what is wrong with it. Nothing is returned where the text
 /// is empty or ends in a syntax error.
@@ -202,7 +214,7 @@ impl Builder<'_> {
             Some(Key::Merge) => map.merged.push(node),
             Some(Key::Refused) => {}
             None => {
-                map.is_secret = matches!(&node.value, Value::Scalar(key) if SECRETS.contains(&key.text.as_str()));
+                map.is_secret = matches!(&node.value, Value::Scalar(key) if is_secret(&key.text));
                 map.key = Some(key(self.source, node, &mut map.keys).unwrap_or_else(|error| {
                     self.found.push(error);
                     Key::Refused
@@ -250,20 +262,16 @@ impl Builder<'_> {
             return;
         }
         let in_secret = self.in_secret();
-        node.scalars(&mut |span| {
-            let text = self.source.slice(span);
-            let password =
-                || password(text).map(|range| Span { start: span.start + range.start, end: span.start + range.end });
-            self.secrets.extend(if in_secret { Some(span) } else { password() });
+        node.scalars(&mut |span| match in_secret {
+            true => self.secrets.push(span),
+            false => self.secrets.extend(secrets(self.source.slice(span)).map(|range| within(span.start, range))),
         });
     }
 
     /// Hides the rest of the line at `offset` where the text can't be read, if it may hold secrets.
     fn hide_line(&mut self, offset: usize) {
         let (start, line) = self.source.line_at(offset);
-        if let Some(range) = password(line) {
-            self.secrets.push(Span { start: start + range.start, end: start + range.end });
-        }
+        self.secrets.extend(secrets(line).map(|range| within(start, range)));
         let named = SECRETS.iter().filter_map(|key| line.find(key)).min();
         if named.is_none() && !self.in_secret() {
             return;
@@ -357,6 +365,16 @@ impl Builder<'_> {
         let byte = |marker: Marker| marker.byte_offset().unwrap_or(length).min(length);
         Span { start: byte(start), end: byte(end).max(byte(start)) }
     }
+}
+
+/// A piece of what begins at `start`.
+fn within(start: usize, range: Range<usize>) -> Span {
+    Span { start: start + range.start, end: start + range.end }
+}
+
+/// Whether the values of `key` may be secrets.
+fn is_secret(key: &str) -> bool {
+    nearest(key.split('/').next().unwrap_or(key), SECRETS).is_some()
 }
 
 /// What a node in a key's place gives.

@@ -1,5 +1,6 @@
-//! From JSON to the wire format.
-use std::borrow::Cow;
+//! From JSON to the wire format, in one pass: no tree of the document is made, whose nodes would take many times the
+//! room of their text.
+use std::fmt;
 
 use base64::{
     Engine,
@@ -7,195 +8,375 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use prost::encoding::{WireType, encode_key, encode_varint};
-use serde_json::Value;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use super::{
-    Error,
-    schema::{Field, Kind, Message, Schema, Shape},
-};
+use super::Error;
+use crate::schema::{Field, Kind, Message, Schema, Shape};
 
-/// Appends `document`, a message of type `of`, to `bytes`. The depth needs no limit of its own: the parser that made
-/// `document` has one.
-pub(super) fn message(bytes: &mut Vec<u8>, of: &Message, document: &Value) -> Result<(), Error> {
-    let Value::Object(document) = document else {
-        return Err(wrong(document, "an object"));
-    };
-    for field in &of.fields {
-        let Some(value) = field.names().find_map(|name| document.get(name)) else {
-            continue;
+/// Reads `document`, a message of type `of`. The depth needs no limit of its own: the parser has one.
+pub(super) fn message<'de, D: Deserializer<'de>>(of: &'static Message, document: D) -> Result<Vec<u8>, Error> {
+    let mut to = Output::default();
+    match document.deserialize_map(Object { of, to: &mut to }) {
+        Ok(()) => Ok(to.bytes),
+        Err(e) => Err(Error { place: to.place(), reason: e.to_string() }),
+    }
+}
+
+/// What was read so far, and where that stands in the document.
+#[derive(Debug, Default)]
+struct Output {
+    bytes: Vec<u8>,
+    way: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Name(&'static str),
+    Index(usize),
+}
+
+/// Reads an object.
+struct Object<'a> {
+    of: &'static Message,
+    to: &'a mut Output,
+}
+
+/// Finds the field that a key names, if OTLP has it.
+struct Key(&'static Message);
+
+/// Reads the value of a field, which may be null.
+struct Value<'a> {
+    field: &'static Field,
+    to: &'a mut Output,
+}
+
+/// Reads the array of a repeated field.
+struct Array<'a>(Value<'a>);
+
+/// Reads one value.
+struct Item<'a> {
+    field: &'static Field,
+    to: &'a mut Output,
+    /// Whether it is one of several numbers behind one key.
+    packed: bool,
+}
+
+impl Output {
+    /// Keeps to the way while `read` reads what is one step further in. The way of an error stays.
+    fn within<T, E>(&mut self, step: Step, read: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        self.way.push(step);
+        let value = read(self)?;
+        self.way.pop();
+        Ok(value)
+    }
+
+    /// Appends a field of which `read` appends the content.
+    fn delimited<T, E>(&mut self, number: u32, read: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        encode_key(number, WireType::LengthDelimited, &mut self.bytes);
+        let start = self.bytes.len();
+        let value = read(self)?;
+        // The length stands before the content, and is known after it.
+        let end = self.bytes.len();
+        encode_varint((end - start) as u64, &mut self.bytes);
+        let length = self.bytes.len() - end;
+        self.bytes[start..].rotate_right(length);
+        Ok(value)
+    }
+
+    /// Appends a field of bytes that are there already.
+    fn content(&mut self, field: &Field, content: &[u8]) {
+        if !content.is_empty() || field.has_presence() {
+            encode_key(field.number, WireType::LengthDelimited, &mut self.bytes);
+            encode_varint(content.len() as u64, &mut self.bytes);
+            self.bytes.extend_from_slice(content);
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "a number of this shape has 32 bits")]
+    fn number(&mut self, shape: Shape, number: u64) {
+        match shape {
+            Shape::Fixed64 => self.bytes.extend(number.to_le_bytes()),
+            Shape::Fixed32 => self.bytes.extend((number as u32).to_le_bytes()),
+            Shape::Varint | Shape::Length => encode_varint(number, &mut self.bytes),
+        }
+    }
+
+    /// Where the reading stands, such as `resourceLogs[0].scopeLogs[2]`.
+    fn place(&self) -> String {
+        let mut place = String::new();
+        for step in &self.way {
+            match step {
+                Step::Name(name) if place.is_empty() => place.push_str(name),
+                Step::Name(name) => place.extend([".", name]),
+                Step::Index(index) => place.push_str(&format!("[{index}]")),
+            }
+        }
+        place
+    }
+}
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(field) = map.next_key_seed(Key(self.of))? {
+            match field {
+                Some(field) => {
+                    self.to.within(Step::Name(&field.json_name), |to| map.next_value_seed(Value { field, to }))?
+                }
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Option<&'static Field>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Option<&'static Field>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.called(name))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Value<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Value<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.field.repeated {
+            return deserializer.deserialize_seq(Array(self));
+        }
+        Item { field: self.field, to: self.to, packed: false }.deserialize(deserializer)
+    }
+}
+
+impl<'de> Visitor<'de> for Array<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Value { field, to } = self.0;
+        if field.kind.shape() == Shape::Length {
+            return items(field, to, false, &mut seq);
+        }
+        let start = to.bytes.len();
+        to.delimited(field.number, |to| items(field, to, true, &mut seq))?;
+        // A key and a length of 0 say nothing.
+        if to.bytes.ends_with(&[0]) && to.bytes.len() - start == prost::encoding::key_len(field.number) + 1 {
+            to.bytes.truncate(start);
+        }
+        Ok(())
+    }
+}
+
+fn items<'de, A: SeqAccess<'de>>(
+    field: &'static Field,
+    to: &mut Output,
+    packed: bool,
+    seq: &mut A,
+) -> Result<(), A::Error> {
+    for index in 0.. {
+        let item = to.within(Step::Index(index), |to| seq.next_element_seed(Item { field, to, packed }))?;
+        if item.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl<'de> DeserializeSeed<'de> for Item<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Item<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.field.kind, integers(&self.field.kind)) {
+            (Kind::Enum(_), _) => f.write_str("the name or the number of a value"),
+            (_, Some((least, most))) => write!(f, "an integer from {least} to {most}"),
+            (Kind::Message(_), _) => f.write_str("an object"),
+            (Kind::String, _) => f.write_str("a string"),
+            (Kind::Bytes, _) => f.write_str("base64"),
+            (Kind::Id, _) => f.write_str("an even number of hex digits"),
+            (Kind::Bool, _) => f.write_str("true or false"),
+            _ => f.write_str(r#"a number, "NaN", "Infinity" or "-Infinity""#),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let Kind::Message(of) = self.field.kind else {
+            return Err(A::Error::invalid_type(Unexpected::Map, &self));
         };
-        match value {
-            Value::Null => {}
-            Value::Array(values) if field.repeated => list(bytes, field, values)?,
-            value if field.repeated => {
-                return Err(wrong(value, "an array").within(&field.json_name, None));
-            }
-            value => one(bytes, field, value).map_err(|e| e.within(&field.json_name, None))?,
+        let of = Schema::get().message(of);
+        self.to.delimited(self.field.number, |to| Object { of, to }.visit_map(map))
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<(), E> {
+        match self.field.kind {
+            Kind::Bool => Ok(self.number(value.into())),
+            _ => Err(E::invalid_type(Unexpected::Bool(value), &self)),
         }
     }
-    Ok(())
-}
 
-fn list(bytes: &mut Vec<u8>, field: &Field, values: &[Value]) -> Result<(), Error> {
-    if field.kind.shape() == Shape::Length {
-        for (index, value) in values.iter().enumerate() {
-            one(bytes, field, value).map_err(|e| e.within(&field.json_name, Some(index)))?;
-        }
-    } else if !values.is_empty() {
-        let mut packed = Vec::new();
-        for (index, value) in values.iter().enumerate() {
-            let number = number(&field.kind, value).map_err(|e| e.within(&field.json_name, Some(index)))?;
-            put_number(&mut packed, field.kind.shape(), number);
-        }
-        put_bytes(bytes, field.number, &packed);
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
+        self.numeric(value as f64, Some(value.into()), Unexpected::Unsigned(value))
     }
-    Ok(())
-}
 
-/// Appends the field with one value.
-fn one(bytes: &mut Vec<u8>, field: &Field, value: &Value) -> Result<(), Error> {
-    let value = match &field.kind {
-        Kind::Message(name) => {
-            let mut inner = Vec::new();
-            message(&mut inner, Schema::get().message(name), value)?;
-            Cow::Owned(inner)
-        }
-        Kind::String => Cow::Borrowed(string(value, "a string")?.as_bytes()),
-        Kind::Id => Cow::Owned(hex(value)?),
-        Kind::Bytes => Cow::Owned(base64(value)?),
-        kind => {
-            let number = number(kind, value)?;
-            if number != 0 || field.has_presence() {
-                let wire = match kind.shape() {
-                    Shape::Fixed64 => WireType::SixtyFourBit,
-                    Shape::Fixed32 => WireType::ThirtyTwoBit,
-                    Shape::Varint | Shape::Length => WireType::Varint,
-                };
-                encode_key(field.number, wire, bytes);
-                put_number(bytes, kind.shape(), number);
-            }
-            return Ok(());
-        }
-    };
-    if !value.is_empty() || field.has_presence() {
-        put_bytes(bytes, field.number, &value);
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<(), E> {
+        self.numeric(value as f64, Some(value.into()), Unexpected::Signed(value))
     }
-    Ok(())
-}
 
-fn put_bytes(bytes: &mut Vec<u8>, number: u32, value: &[u8]) {
-    encode_key(number, WireType::LengthDelimited, bytes);
-    encode_varint(value.len() as u64, bytes);
-    bytes.extend_from_slice(value);
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "a number of this shape has 32 bits")]
-fn put_number(bytes: &mut Vec<u8>, shape: Shape, number: u64) {
-    match shape {
-        Shape::Fixed64 => bytes.extend(number.to_le_bytes()),
-        Shape::Fixed32 => bytes.extend((number as u32).to_le_bytes()),
-        Shape::Varint | Shape::Length => encode_varint(number, bytes),
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        self.numeric(value, whole(value), Unexpected::Float(value))
     }
-}
 
-/// A number as it stands on the wire, widened to 64 bits.
-#[allow(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "the wire keeps the bits, not the sign")]
-fn number(kind: &Kind, value: &Value) -> Result<u64, Error> {
-    let integer = |least: i128, most: i128| integer(value, least, most);
-    Ok(match kind {
-        Kind::Int32 => integer(i32::MIN.into(), i32::MAX.into())? as u64,
-        Kind::Sfixed32 => integer(i32::MIN.into(), i32::MAX.into())? as u32 as u64,
-        Kind::Uint32 | Kind::Fixed32 => integer(0, u32::MAX.into())? as u64,
-        Kind::Int64 | Kind::Sfixed64 => integer(i64::MIN.into(), i64::MAX.into())? as u64,
-        Kind::Uint64 | Kind::Fixed64 => integer(0, u64::MAX.into())? as u64,
-        Kind::Sint32 => zigzag(integer(i32::MIN.into(), i32::MAX.into())?),
-        Kind::Sint64 => zigzag(integer(i64::MIN.into(), i64::MAX.into())?),
-        Kind::Double => float(value)?.to_bits(),
-        Kind::Float => (float(value)? as f32).to_bits().into(),
-        Kind::Bool => value.as_bool().ok_or_else(|| wrong(value, "true or false"))?.into(),
-        Kind::Enum(names) => match value {
-            Value::String(name) => match names.get(name) {
-                Some(&number) => number as u64,
-                None => return Err(Error::new(format!("there is no value named {name:?}"))),
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        // An error need not repeat a log record.
+        let found = if text.len() <= 80 { Unexpected::Str(text) } else { Unexpected::Other("a long string") };
+        match &self.field.kind {
+            Kind::String => self.to.content(self.field, text.as_bytes()),
+            Kind::Id => match hex(text) {
+                Some(bytes) => self.to.content(self.field, &bytes),
+                None => return Err(E::invalid_value(found, &self)),
             },
-            _ => integer(i32::MIN.into(), i32::MAX.into())? as u64,
-        },
-        Kind::String | Kind::Bytes | Kind::Id | Kind::Message(_) => {
-            unreachable!("the caller has seen to these kinds")
+            Kind::Bytes => match base64(text) {
+                Some(bytes) => self.to.content(self.field, &bytes),
+                None => return Err(E::invalid_value(found, &self)),
+            },
+            Kind::Enum(names) => match names.get(text) {
+                Some(&number) => self.number(i64::from(number).cast_unsigned()),
+                None => return Err(E::invalid_value(found, &self)),
+            },
+            Kind::Float | Kind::Double => match float(text) {
+                Some(value) => return self.numeric(value, None, found),
+                None => return Err(E::invalid_value(found, &self)),
+            },
+            kind if integers(kind).is_some() => {
+                let integer = text.parse().ok().or_else(|| whole(float(text)?));
+                return self.numeric(f64::NAN, integer, found);
+            }
+            _ => return Err(E::invalid_type(found, &self)),
         }
+        Ok(())
+    }
+}
+
+impl Item<'_> {
+    /// Takes a number, which JSON has of one kind only.
+    #[allow(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "the wire keeps the bits, not the sign")]
+    fn numeric<E: serde::de::Error>(self, float: f64, integer: Option<i128>, found: Unexpected<'_>) -> Result<(), E> {
+        let bits = match &self.field.kind {
+            Kind::Double => float.to_bits(),
+            Kind::Float => (float as f32).to_bits().into(),
+            kind => {
+                let Some((least, most)) = integers(kind) else { return Err(E::invalid_type(found, &self)) };
+                let Some(integer) = integer.filter(|n| (least..=most).contains(n)) else {
+                    return Err(E::invalid_value(found, &self));
+                };
+                match kind {
+                    Kind::Sint32 | Kind::Sint64 => ((integer << 1) ^ (integer >> 127)) as u64,
+                    Kind::Sfixed32 => integer as u32 as u64,
+                    _ => integer as u64,
+                }
+            }
+        };
+        self.number(bits);
+        Ok(())
+    }
+
+    /// Appends a number as it stands on the wire, widened to 64 bits.
+    fn number(self, bits: u64) {
+        let shape = self.field.kind.shape();
+        if self.packed {
+            self.to.number(shape, bits);
+        } else if bits != 0 || self.field.has_presence() {
+            encode_key(self.field.number, shape.wire_type(), &mut self.to.bytes);
+            self.to.number(shape, bits);
+        }
+    }
+}
+
+/// The integers that a field of this kind takes.
+fn integers(kind: &Kind) -> Option<(i128, i128)> {
+    Some(match kind {
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 | Kind::Enum(_) => (i32::MIN.into(), i32::MAX.into()),
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => (i64::MIN.into(), i64::MAX.into()),
+        Kind::Uint32 | Kind::Fixed32 => (0, u32::MAX.into()),
+        Kind::Uint64 | Kind::Fixed64 => (0, u64::MAX.into()),
+        _ => return None,
     })
 }
 
-/// An integer, as a number or as a string.
-fn integer(value: &Value, least: i128, most: i128) -> Result<i128, Error> {
-    let found = match value {
-        Value::Number(n) => n.as_i128().or_else(|| whole(n.as_f64()?)),
-        Value::String(digits) => digits.parse().ok(),
-        _ => None,
-    };
-    found
-        .filter(|n| (least..=most).contains(n))
-        .ok_or_else(|| wrong(value, &format!("an integer from {least} to {most}")))
-}
-
-/// JSON has one kind of number, and some writers put a point into every one.
+/// JSON has one kind of number, and some writers put a point or an exponent into every one.
 #[allow(clippy::cast_possible_truncation, reason = "what doesn't fit becomes a limit, which is out of every range")]
 fn whole(n: f64) -> Option<i128> {
     (n.fract() == 0.0).then_some(n as i128)
 }
 
-fn zigzag(n: i128) -> u64 {
-    #[allow(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "the number has 64 bits at most")]
-    let zigzag = ((n << 1) ^ (n >> 127)) as u64;
-    zigzag
+fn float(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        // Rust reads "inf" and the like too, which are not JSON's.
+        text => text.parse().ok().filter(|n: &f64| n.is_finite()),
+    }
 }
 
-fn float(value: &Value) -> Result<f64, Error> {
-    let found = match value {
-        Value::Number(n) => n.as_f64(),
-        Value::String(text) => match &**text {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            // Rust reads "inf" and the like too, which are not JSON's.
-            text => text.parse().ok().filter(|n: &f64| n.is_finite()),
-        },
-        _ => None,
-    };
-    found.ok_or_else(|| wrong(value, "a number, \"NaN\", \"Infinity\" or \"-Infinity\""))
-}
-
-fn string<'a>(value: &'a Value, wanted: &str) -> Result<&'a str, Error> {
-    value.as_str().ok_or_else(|| wrong(value, wanted))
-}
-
-fn hex(value: &Value) -> Result<Vec<u8>, Error> {
-    const WANTED: &str = "an even number of hex digits";
-    let (pairs, rest) = string(value, WANTED)?.as_bytes().as_chunks::<2>();
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes: Option<_> = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect();
-    bytes.filter(|_| rest.is_empty()).ok_or_else(|| wrong(value, WANTED))
+    let bytes = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect();
+    if rest.is_empty() { bytes } else { None }
 }
 
 /// Either alphabet, padded or not, as proto3's JSON mapping takes them.
-fn base64(value: &Value) -> Result<Vec<u8>, Error> {
-    const WANTED: &str = "base64";
-    let text = string(value, WANTED)?;
+fn base64(text: &str) -> Option<Vec<u8>> {
     let alphabet = if text.contains(['-', '_']) { URL_SAFE } else { STANDARD };
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    GeneralPurpose::new(&alphabet, config).decode(text).map_err(|_| wrong(value, WANTED))
-}
-
-/// Says what was there in place of what was wanted, in few words.
-fn wrong(found: &Value, wanted: &str) -> Error {
-    let found = match found {
-        Value::Null => "null".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(value) => value.to_string(),
-        Value::String(value) if value.chars().count() <= 40 => format!("{value:?}"),
-        Value::String(_) => "a long string".to_owned(),
-        Value::Array(_) => "an array".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-    };
-    Error::new(format!("expected {wanted}, found {found}"))
+    GeneralPurpose::new(&alphabet, config).decode(text).ok()
 }

@@ -4,10 +4,8 @@ use std::{fmt::Display, io::Write};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::{
-    Error, MAX_DEPTH,
-    schema::{Field, Kind, Message, Schema, Shape},
-};
+use super::{Error, MAX_DEPTH};
+use crate::schema::{Field, Kind, Message, Schema, Shape};
 
 /// Memory takes whatever is written to it.
 const INFALLIBLE: &str = "writing to memory can't fail";
@@ -51,7 +49,7 @@ fn check(of: &Message, mut bytes: &[u8], depth: usize) -> Result<(), Error> {
 fn check_value(field: &Field, value: Value<'_>, depth: usize) -> Result<(), Error> {
     match &field.kind {
         Kind::String => string(value).map(drop),
-        Kind::Message(name) => check(Schema::get().message(name), value.bytes(), depth + 1),
+        Kind::Message(of) => check(Schema::get().message(*of), value.bytes(), depth + 1),
         _ => Ok(()),
     }
 }
@@ -75,9 +73,9 @@ fn object(text: &mut Vec<u8>, of: &Message, parts: &[&[u8]]) -> Result<(), Error
         text.push(b':');
         if field.repeated {
             list(text, field, values)?;
-        } else if let Kind::Message(name) = &field.kind {
+        } else if let Kind::Message(of) = &field.kind {
             let parts: Vec<_> = values.iter().map(|value| value.bytes()).collect();
-            object(text, Schema::get().message(name), &parts)?;
+            object(text, Schema::get().message(*of), &parts)?;
         } else {
             one(text, field, last)?;
         }
@@ -123,7 +121,7 @@ fn collect<'a>(of: &Message, parts: &[&'a [u8]]) -> Result<Vec<Vec<Value<'a>>>, 
 fn next_field(of: &Message, bytes: &mut &[u8]) -> Result<Option<(usize, WireType)>, Error> {
     while !bytes.is_empty() {
         let (number, wire) = decode_key(bytes).map_err(broken)?;
-        if let Some(index) = of.fields.iter().position(|field| field.number == number) {
+        if let Some(index) = of.index(number) {
             return Ok(Some((index, wire)));
         }
         skip_field(wire, number, bytes, DecodeContext::default()).map_err(broken)?;
@@ -192,7 +190,7 @@ fn one(text: &mut Vec<u8>, field: &Field, value: Value<'_>) -> Result<(), Error>
             value.bytes().iter().for_each(|byte| push(text, format_args!("{byte:02x}")));
             text.push(b'"');
         }
-        Kind::Message(name) => object(text, Schema::get().message(name), &[value.bytes()])?,
+        Kind::Message(of) => object(text, Schema::get().message(*of), &[value.bytes()])?,
     }
     Ok(())
 }
@@ -245,16 +243,5 @@ impl<'a> Value<'a> {
     /// The bytes; none for a number, which [`values`] never puts in their place.
     fn bytes(self) -> &'a [u8] {
         if let Self::Bytes(bytes) = self { bytes } else { &[] }
-    }
-}
-
-impl Shape {
-    fn wire_type(self) -> WireType {
-        match self {
-            Self::Varint => WireType::Varint,
-            Self::Fixed64 => WireType::SixtyFourBit,
-            Self::Fixed32 => WireType::ThirtyTwoBit,
-            Self::Length => WireType::LengthDelimited,
-        }
     }
 }

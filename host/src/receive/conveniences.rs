@@ -117,3 +117,6 @@ impl fmt::Debug for Conveniences {
         f.debug_struct("Conveniences").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,7 @@ pub struct OtlpGrpc<H> {
     handler: H,
     max_request: usize,
     include_metadata: bool,
+    read_timeout: Duration,
     memory: MemoryLimiter,
 }
 
@@ -47,6 +48,7 @@ struct Export<H> {
     deadline: Option<Instant>,
     metadata: Option<Arc<HeaderMap>>,
     max_request: usize,
+    read_timeout: Duration,
     held: Held,
 }
 
@@ -71,6 +73,7 @@ impl<H: Handler> OtlpGrpc<H> {
             handler,
             max_request: settings.max_recv_msg_size,
             include_metadata: settings.listener.include_metadata,
+            read_timeout: READ_TIMEOUT,
             memory,
         }
     }
@@ -113,6 +116,7 @@ impl<H: Handler> Service<http::Request<Body>> for OtlpGrpc<H> {
             deadline: grpc_timeout(headers).and_then(|timeout| Instant::now().checked_add(timeout)),
             metadata: self.include_metadata.then(|| Arc::new(headers.clone())),
             max_request: self.max_request,
+            read_timeout: self.read_timeout,
             held: held.clone(),
         };
         let request = request.map(|body| Metered { body, held });
@@ -134,11 +138,12 @@ impl<H: Handler> ClientStreamingService<Bytes> for Export<H> {
     type Future = BoxFuture<'static, Result<tonic::Response<Response>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
-        let (handler, signal, max) = (self.handler.clone(), self.signal, self.max_request);
+        let (handler, signal) = (self.handler.clone(), self.signal);
+        let (max, time) = (self.max_request, self.read_timeout);
         let (deadline, metadata, held) = (self.deadline, self.metadata.clone(), self.held.clone());
         async move {
-            let body = timeout(READ_TIMEOUT, read(request.into_inner(), max));
-            let body = body.await.map_err(|_| Error::Slow(READ_TIMEOUT))??;
+            let body = timeout(time, read(request.into_inner(), max));
+            let body = body.await.map_err(|_| Error::Slow(time))??;
             // The message is there twice when it is sent: as it came, and as it was encoded for a destination.
             lock(&held).resize(2 * body.len()).map_err(Error::from)?;
             let response = handler.export(Request { signal, body, json: None, deadline, metadata }).await?;

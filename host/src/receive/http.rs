@@ -130,3 +130,6 @@ fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Error> {
         ))
     })
 }
+
+#[cfg(test)]
+mod tests;

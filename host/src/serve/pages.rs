@@ -5,9 +5,8 @@ use std::sync::{
 };
 
 use axum::{Router, http::StatusCode, http::header::CONTENT_TYPE, routing::get};
-use tokio::net::TcpListener;
 
-use crate::telemetry::Metrics;
+use crate::{memory::MemoryLimiter, telemetry::Metrics};
 
 /// Whether Sluicegate takes requests: it does from the first moment, since pages are served with all listeners up.
 #[derive(Debug, Clone, Default)]
@@ -43,11 +42,10 @@ pub(super) fn health(health: Health) -> Router {
 }
 
 /// `GET /metrics`.
-pub(super) fn metrics(metrics: Metrics) -> Router {
-    Router::new().route("/metrics", get(async move || ([(CONTENT_TYPE, PROMETHEUS_TEXT)], metrics.render())))
-}
-
-/// Serves `page` for good.
-pub(super) async fn serve(listener: TcpListener, page: Router) -> Result<(), String> {
-    axum::serve(listener, page).await.map_err(|e| e.to_string())
+pub(super) fn metrics(metrics: Metrics, memory: MemoryLimiter) -> Router {
+    let page = async move || {
+        metrics.in_flight_bytes(memory.in_use());
+        ([(CONTENT_TYPE, PROMETHEUS_TEXT)], metrics.render())
+    };
+    Router::new().route("/metrics", get(page))
 }

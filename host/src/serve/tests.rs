@@ -1,6 +1,10 @@
-use std::{cell::Cell, path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use tokio::{net::TcpStream, sync::Semaphore, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinHandle,
+};
 use tonic::Code;
 
 use super::*;
@@ -27,7 +31,7 @@ impl Handler for Gate {
 
 /// A server that runs, and what a test does with it.
 struct Running {
-    addresses: Vec<(String, SocketAddr)>,
+    addresses: Vec<(String, Address)>,
     gate: Gate,
     metrics: Metrics,
     shutdown: CancellationToken,
@@ -50,10 +54,10 @@ service:
     parsed.unwrap_or_else(|problems| panic!("{problems}")).0
 }
 
-async fn bound(config: &Config) -> Result<(Server<Gate>, Gate, Metrics), Diagnostics> {
+async fn bound(config: &Config) -> Result<(Server, Gate, Metrics), Diagnostics> {
     let gate = Gate { arrived: Semaphore::new(0).into(), answers: Semaphore::new(0).into() };
     let metrics = Metrics::new();
-    let server = Server::bind(config, metrics.clone(), |_| gate.clone()).await?;
+    let server = Server::bind(config, &Access::load(config)?, metrics.clone(), |_, _| gate.clone()).await?;
     Ok((server, gate, metrics))
 }
 
@@ -67,7 +71,7 @@ async fn start(grace: Duration) -> Running {
 
 impl Running {
     fn address(&self, name: &str) -> SocketAddr {
-        self.addresses.iter().find(|(found, _)| found == name).unwrap().1
+        self.addresses.iter().find(|(found, _)| found == name).unwrap().1.to_string().parse().unwrap()
     }
 
     /// Sends a request and waits until it has come.
@@ -140,21 +144,4 @@ async fn a_port_in_use_is_shown_in_the_configuration() {
     let problems = bound(&config(&address.to_string())).await.unwrap_err().to_string();
     let port = address.port().to_string();
     insta::assert_snapshot!(problems.replace(&port, "40317"));
-}
-
-#[tokio::test]
-async fn failures_to_accept_are_followed_by_a_pause_and_lost_connections_are_not() {
-    let check = async |error: io::Error, expected: usize| {
-        let (shown, pauses) = (error.to_string(), Cell::new(0));
-        let pause = |_: &io::Error| {
-            let pauses = &pauses;
-            async move { pauses.set(pauses.get() + 1) }
-        };
-        let accepted: Vec<_> = patient(futures::stream::iter([Err(error), Ok(())]), pause).collect().await;
-        assert!(matches!(&*accepted, [Err(_), Ok(())]), "{shown}");
-        assert_eq!(pauses.get(), expected, "{shown}");
-    };
-    const EMFILE: i32 = 24;
-    check(io::Error::from_raw_os_error(EMFILE), 1).await;
-    check(io::ErrorKind::ConnectionAborted.into(), 0).await;
 }

@@ -11,31 +11,35 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, body::Body, codegen::Service};
+use tonic::{body::Body, codegen::Service};
 
-use crate::status::Error;
+use super::transport::Transport;
+use crate::{status::Error, telemetry::ListenerMetrics};
 
-/// A service whose requests are counted from their headers to their answer, together with those of all others that
-/// were wrapped by the same one.
+/// What the services of all listeners share.
 #[derive(Debug, Clone)]
-pub(super) struct Tracked<S = ()> {
-    service: S,
+pub(super) struct Tracker {
     under_way: Arc<AtomicUsize>,
     cut_off: CancellationToken,
+}
+
+/// A service whose requests are counted from their headers to their answer, together with those of all others that
+/// have the same tracker. Those that were refused are counted by listener and reason, too.
+#[derive(Debug, Clone)]
+pub(super) struct Tracked<S> {
+    pub(super) service: S,
+    pub(super) tracker: Tracker,
+    pub(super) transport: Transport,
+    pub(super) counts: ListenerMetrics,
 }
 
 /// Counts one request until it is dropped, which is also how a request ends whose sender has gone away.
 struct UnderWay(Arc<AtomicUsize>);
 
-impl Tracked {
+impl Tracker {
     /// `cut_off` is cancelled when the requests under way are to be answered that Sluicegate shuts down.
     pub(super) fn new(cut_off: CancellationToken) -> Self {
-        Self { service: (), under_way: Arc::default(), cut_off }
-    }
-
-    /// Counts the requests of `service` too.
-    pub(super) fn wrap<S>(&self, service: S) -> Tracked<S> {
-        Tracked { service, under_way: self.under_way.clone(), cut_off: self.cut_off.clone() }
+        Self { under_way: Arc::default(), cut_off }
     }
 
     /// How many requests are under way.
@@ -53,6 +57,11 @@ impl Tracked {
             quiet = if self.under_way() == 0 { quiet + 1 } else { 0 };
         }
     }
+
+    fn begin(&self) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self.under_way.clone())
+    }
 }
 
 impl<S> Service<http::Request<Body>> for Tracked<S>
@@ -69,18 +78,22 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        let under_way = UnderWay(self.under_way.clone());
+        let under_way = self.tracker.begin();
+        let refusal = self.transport.refusal(request.headers());
         let answer = self.service.call(request);
-        let cut_off = self.cut_off.clone();
+        let (cut_off, transport, counts) = (self.tracker.cut_off.clone(), self.transport, self.counts.clone());
         async move {
             let _under_way = under_way;
-            tokio::select! {
+            let answer = tokio::select! {
                 // An answer that has come in time counts.
                 biased;
-                answer = answer => answer,
-                () = cut_off.cancelled() => Ok(Status::from(Error::Draining).into_http()),
+                answer = answer => answer?,
+                () = cut_off.cancelled() => refusal(Error::Draining),
+            };
+            if let Some(reason) = transport.reason(&answer) {
+                counts.refused(reason);
             }
+            Ok(answer)
         }
         .boxed()
     }

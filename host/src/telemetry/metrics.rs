@@ -20,6 +20,14 @@ pub struct ReceiverMetrics {
     refused: Counter,
 }
 
+/// What became of a listener's clients and requests. Nothing is counted by it that is in a request. Clones share the
+/// counters.
+#[derive(Debug, Clone)]
+pub struct ListenerMetrics {
+    refused: Arc<Bounded>,
+    failed_handshakes: Counter,
+}
+
 /// What a processor did. Clones share the counters.
 #[derive(Debug, Clone)]
 pub struct ProcessorMetrics {
@@ -56,6 +64,9 @@ const DURATION_BUCKETS: [f64; 13] =
 const HELP: &str = "\
 receiver_accepted_log_records: Log records delivered, or dropped by a filter's decision
 receiver_refused_log_records: Log records whose sender was answered with an error
+receiver_refused_requests: Requests of any signal that were answered with an error
+receiver_failed_tls_handshakes: Connections that were closed because TLS could not be agreed on
+receiver_in_flight_bytes: Bytes that requests under way hold, of all receivers
 processor_incoming_items: Log records handed to the processor
 processor_outgoing_items: Log records that the processor let go on
 filter_dropped_log_records: Log records that a filter dropped
@@ -98,6 +109,28 @@ impl Metrics {
             accepted: counter("receiver_accepted_log_records"),
             refused: counter("receiver_refused_log_records"),
         }
+    }
+
+    /// The metrics of the receiver `name`'s listener for `transport`.
+    #[must_use]
+    pub fn listener(&self, name: &str, transport: &'static str) -> ListenerMetrics {
+        let (metrics, receiver) = (self.clone(), name.to_owned());
+        let refused = move |reason: &str| {
+            let labels = [("receiver", &*receiver), ("transport", transport), ("reason", reason)];
+            metrics.counter("receiver_refused_requests", &labels)
+        };
+        ListenerMetrics {
+            refused: Arc::new(Bounded::new(refused)),
+            failed_handshakes: self
+                .counter("receiver_failed_tls_handshakes", &[("receiver", name), ("transport", transport)]),
+        }
+    }
+
+    /// Requests under way hold so many bytes now.
+    pub fn in_flight_bytes(&self, bytes: usize) {
+        let gauge = self.recorder.register_gauge(&key("receiver_in_flight_bytes", &[]), &METADATA);
+        #[allow(clippy::cast_precision_loss, reason = "a gauge is a double, and 2^53 bytes are more than there are")]
+        gauge.set(bytes as f64);
     }
 
     /// The metrics of the processor `name`.
@@ -152,7 +185,7 @@ impl Metrics {
             let (name, help) = (name_of(name), SharedString::const_str(help));
             if name == FILTER_DURATION {
                 self.recorder.describe_histogram(name.into(), None, help);
-            } else if name.ends_with("in_flight_requests") {
+            } else if name.contains("_in_flight_") {
                 self.recorder.describe_gauge(name.into(), None, help);
             } else {
                 self.recorder.describe_counter(name.into(), None, help);
@@ -182,6 +215,18 @@ impl ReceiverMetrics {
     /// The sender of `records` was answered with an error.
     pub fn refused(&self, records: u64) {
         self.refused.increment(records);
+    }
+}
+
+impl ListenerMetrics {
+    /// A request was answered with an error, of the kind that `reason` names.
+    pub fn refused(&self, reason: &str) {
+        self.refused.add(reason, 1);
+    }
+
+    /// A client and this listener could not agree on TLS.
+    pub fn failed_handshake(&self) {
+        self.failed_handshakes.increment(1);
     }
 }
 
@@ -283,6 +328,10 @@ mod tests {
         let receiver = metrics.receiver("otlp", "grpc");
         receiver.accepted(3);
         receiver.refused(1);
+        let listener = metrics.listener("otlp", "grpc");
+        listener.refused("unauthenticated");
+        listener.failed_handshake();
+        metrics.in_flight_bytes(1000);
         let processor = metrics.processor("wasm/redact");
         processor.incoming(10);
         processor.outgoing(9);

@@ -7,12 +7,13 @@ use sluicegate_tests::{otlp, process::Process};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// A Collector that writes what it gets to files: `otlp/NAME` receives, `file/NAME` writes.
+/// A Collector that writes what it gets to files: `otlp/NAME` receives, over both transports, and `file/NAME` writes.
 #[derive(Debug)]
 pub(crate) struct Collector {
     process: Process,
     folder: TempDir,
-    addresses: BTreeMap<String, SocketAddr>,
+    /// By `GRPC` or `HTTP`, and the receiver's name.
+    addresses: BTreeMap<(String, String), SocketAddr>,
 }
 
 impl Collector {
@@ -23,11 +24,12 @@ impl Collector {
         Self::with_files_at(&endpoints).await
     }
 
-    /// Starts one that has a receiver at each endpoint, and a file for it.
+    /// Starts one that has a receiver for OTLP/gRPC at each endpoint, and a file for it.
     pub(crate) async fn with_files_at(endpoints: &[(&str, &str)]) -> Result<Self> {
         let (mut receivers, mut exporters, mut pipelines) = (String::new(), String::new(), String::new());
         for (name, endpoint) in endpoints {
-            writeln!(receivers, "  otlp/{name}: {{ protocols: {{ grpc: {{ endpoint: '{endpoint}' }} }} }}")?;
+            let protocols = format!("grpc: {{ endpoint: '{endpoint}' }}, http: {{ endpoint: '127.0.0.1:0' }}");
+            writeln!(receivers, "  otlp/{name}: {{ protocols: {{ {protocols} }} }}")?;
             writeln!(exporters, "  file/{name}: {{ path: '${{env:FOLDER}}/{name}.jsonl', flush_interval: 50ms }}")?;
             for signal in ["logs", "traces", "metrics"] {
                 writeln!(pipelines, "    {signal}/{name}: {{ receivers: [otlp/{name}], exporters: [file/{name}] }}")?;
@@ -55,7 +57,17 @@ impl Collector {
 
     /// Where the receiver `otlp/NAME` takes OTLP/gRPC.
     pub(crate) fn address(&self, name: &str) -> SocketAddr {
-        self.addresses[name]
+        self.addresses[&("GRPC".to_owned(), name.to_owned())]
+    }
+
+    /// Where the receiver `otlp/NAME` takes OTLP/HTTP.
+    pub(crate) fn http(&self, name: &str) -> SocketAddr {
+        self.addresses[&("HTTP".to_owned(), name.to_owned())]
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
     }
 
     /// What `file/NAME` has written so far.
@@ -109,15 +121,16 @@ pub(crate) fn as_the_collector_writes(mut rows: Vec<otlp::Row>) -> Vec<otlp::Row
     rows
 }
 
-/// Reads the name and the address of an OTLP/gRPC receiver from the line that says that it listens.
-fn listens(line: &str) -> Option<(String, SocketAddr)> {
+/// Reads the transport, the name and the address of an OTLP receiver from the line that says that it listens.
+fn listens(line: &str) -> Option<((String, String), SocketAddr)> {
     let field = |name: &str| {
         let (_, rest) = line.split_once(&format!("\"{name}\": \""))?;
         rest.split('"').next()
     };
-    let is_grpc = line.contains("Starting GRPC server");
+    let (_, starting) = line.split_once("Starting ")?;
+    let (transport, _) = starting.split_once(" server")?;
     let name = field("otelcol.component.id")?.strip_prefix("otlp/")?;
-    is_grpc.then_some((name.to_owned(), field("endpoint")?.parse().ok()?))
+    Some(((transport.to_owned(), name.to_owned()), field("endpoint")?.parse().ok()?))
 }
 
 /// The Collector that `cargo xtask e2e` built.

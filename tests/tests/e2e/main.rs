@@ -1,4 +1,6 @@
-//! Against a real Collector. `cargo xtask e2e` builds it.
+//! Against a real Collector and with the official SDKs. `cargo xtask e2e` builds them.
 mod agent;
 mod collector;
 mod forwarding;
+mod sdks;
+mod telemetry;

@@ -3,6 +3,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures::{StreamExt, stream};
+use http_body_util::{Full, StreamBody};
 use opentelemetry_proto::tonic::collector::{
     metrics::v1::{ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient},
     trace::v1::{ExportTraceServiceRequest, trace_service_client::TraceServiceClient},
@@ -142,6 +144,99 @@ async fn an_unknown_method_is_unimplemented() {
     let (address, _) = serve(taken).await;
     let status = send(address, "/opentelemetry.proto.collector.logs.v1.LogsService/Import", Bytes::new(), None).await;
     assert_eq!(status.unwrap_err().code(), Code::Unimplemented);
+}
+
+/// Calls a service without a connection between.
+async fn call<H: Handler>(mut service: OtlpGrpc<H>, content_type: &str, body: Body) -> http::Response<Body> {
+    let request = http::Request::post(Signal::Logs.grpc_path()).header("content-type", content_type);
+    service.call(request.body(body).unwrap()).await.unwrap()
+}
+
+/// A message behind its prefix.
+fn framed(message: &[u8]) -> Bytes {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], message].concat().into()
+}
+
+/// Never answers.
+#[derive(Debug, Clone)]
+struct Busy;
+
+impl Handler for Busy {
+    async fn export(&self, _: Request) -> Result<Response, Error> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_request_holds_its_message_twice_until_it_is_given_up() {
+    let memory = MemoryLimiter::new(MEMORY);
+    let service = OtlpGrpc::new(Busy, &grpc_listener(LIMIT), memory.clone());
+    let body = logs_bytes(100, "INFO");
+    let mut under_way = Box::pin(call(service, "application/grpc", Body::new(Full::new(framed(&body)))));
+    assert!((&mut under_way).now_or_never().is_none());
+    assert_eq!(memory.in_use(), 2 * body.len());
+    drop(under_way);
+    assert_eq!(memory.in_use(), 0);
+}
+
+#[tokio::test]
+async fn beyond_the_memory_limit_a_sender_is_told_to_come_back() {
+    // What arrives is over the first limit, the message in memory over the second.
+    for room in [LIMIT / 2, LIMIT + LIMIT / 2] {
+        let memory = MemoryLimiter::new(room);
+        let service = OtlpGrpc::new(Busy, &grpc_listener(LIMIT), memory.clone());
+        let body = Body::new(Full::new(framed(&[0; LIMIT])));
+        let answer = call(service, "application/grpc+proto", body).await;
+        let status = Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        assert_eq!(retry_delay(&status), Some(Duration::from_secs(1)));
+        drop(answer);
+        assert_eq!(memory.in_use(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_come_to_its_end_in_time_is_refused() {
+    let time = Duration::from_millis(20);
+    let service = OtlpGrpc::new(Busy, &grpc_listener(LIMIT), MemoryLimiter::new(MEMORY));
+    let half = stream::iter([Ok::<_, Infallible>(Frame::data(framed(&[0; 100]).slice(..50)))]);
+    let never = Body::new(StreamBody::new(half.chain(stream::pending())));
+    let answer = call(OtlpGrpc { read_timeout: time, ..service }, "application/grpc", never).await;
+    let status = Status::from_header_map(answer.headers()).unwrap();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the request did not arrive within 20ms"));
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_is_refused_in_its_own_format() {
+    let service = OtlpGrpc::new(Busy, &grpc_listener(LIMIT), MemoryLimiter::new(MEMORY));
+    let answer = call(service, "application/json", Body::new(Full::from("{}"))).await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (415, &"application/json".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn headers_are_kept_where_the_listener_says_so() {
+    let fake = Fake { seen: Arc::default(), answer: taken };
+    let mut settings = grpc_listener(LIMIT);
+    settings.listener.include_metadata = true;
+    let service = OtlpGrpc::new(fake.clone(), &settings, MemoryLimiter::new(MEMORY));
+    call(service, "application/grpc", Body::new(Full::new(framed(b"")))).await;
+    let metadata = fake.seen.lock().unwrap()[0].metadata.clone().unwrap();
+    assert_eq!(metadata["content-type"], "application/grpc");
+}
+
+#[tokio::test]
+async fn an_answer_stays_below_what_senders_take() {
+    let (address, _) = serve(|| {
+        let error_message = "\u{20ac}".repeat(2 << 20);
+        Ok(Response { partial_success: Some(PartialSuccess { rejected: 0, error_message }) })
+    })
+    .await;
+    let partial = client(address).export(logs(1, "INFO")).await.unwrap().into_inner().partial_success.unwrap();
+    assert!(partial.error_message.starts_with('\u{20ac}') && partial.error_message.len() < 4 << 20);
 }
 
 #[tokio::test]
