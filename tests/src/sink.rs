@@ -164,9 +164,9 @@ impl Sink {
         logs.map(Received::logs).collect()
     }
 
-    /// How many calls have come so far, answered or not.
+    /// How many requests have come, answered or not.
     #[must_use]
-    pub fn arrived_so_far(&self) -> usize {
+    pub fn requests(&self) -> usize {
         *self.state.arrived.borrow()
     }
 

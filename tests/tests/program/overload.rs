@@ -97,7 +97,7 @@ async fn twice_what_the_destination_takes() {
     let mut taken_in_a_round = 8;
     for _ in 0..ROUNDS {
         sink.answer(Answer::Hold);
-        let arrived_before = sink.arrived_so_far();
+        let arrived_before = sink.requests();
         let mut requests = Vec::new();
         for n in sent..sent + 2 * taken_in_a_round {
             let (client, sender) = (client.clone(), sender.clone());
@@ -105,11 +105,11 @@ async fn twice_what_the_destination_takes() {
         }
         sent += requests.len();
         until("each request to be refused or to wait for the destination", async || {
-            let waiting = sink.arrived_so_far() - arrived_before;
+            let waiting = sink.requests() - arrived_before;
             requests.iter().filter(|request| request.is_finished()).count() + waiting == requests.len()
         })
         .await;
-        taken_in_a_round = (sink.arrived_so_far() - arrived_before).max(1);
+        taken_in_a_round = (sink.requests() - arrived_before).max(1);
         sink.answer(Answer::Take);
         for request in requests {
             match request.await.expect("no panic") {
