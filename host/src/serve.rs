@@ -23,7 +23,7 @@ use crate::{
         grpc::OtlpGrpc,
         http::{Decorated, OtlpHttp},
     },
-    telemetry::Metrics,
+    telemetry::{ListenerMetrics, Metrics},
 };
 
 pub use self::{access::Access, transport::Transport};
@@ -57,6 +57,7 @@ struct Receiver {
     listener: Listener,
     settings: Settings,
     service: Otlp,
+    counts: ListenerMetrics,
 }
 
 /// What answers the requests of a listener, authentication included.
@@ -102,12 +103,11 @@ impl Server {
         let conveniences = Conveniences::new().await;
         let mut receivers = Vec::new();
         for (name, receiver) in &config.receivers {
-            let tls = |transport: Transport| {
-                let counts = metrics.listener(name, transport.name());
-                Some(Tls { server: access.tls(name, transport)?, counts })
+            let tls = |transport, counts: &ListenerMetrics| {
+                Some(Tls { server: access.tls(name, transport)?, counts: counts.clone() })
             };
-            // Bound first, so that the other listener can tell people of it.
             let mut http_address = None;
+            let mut both = Vec::new();
             if let Some(http) = &receiver.http
                 && let Some(listener) = bind(config, name, &http.listener.endpoint, &mut problems).await
             {
@@ -115,10 +115,11 @@ impl Server {
                 http_address = listener.address().ok().map(|address| address.to_string());
                 let service = OtlpHttp::new(handler(name, transport), http, memory.clone());
                 let authenticator = access.authenticator(&http.listener);
-                let service = Decorated::new(Authenticated { service, authenticator, transport }, http);
-                let service = Otlp::new(service);
-                let settings = Settings::http(format!("{name} over HTTP"), http, tls(transport));
-                receivers.push(Receiver { name: name.clone(), transport, listener, settings, service });
+                let service = Authenticated { service, authenticator, transport };
+                let service = Otlp::new(Decorated::new(service, http));
+                let counts = metrics.listener(name, transport.name());
+                let settings = Settings::http(format!("{name} over HTTP"), http, tls(transport, &counts));
+                both.push(Receiver { name: name.clone(), transport, listener, settings, service, counts });
             }
             if let Some(grpc) = &receiver.grpc
                 && let Some(listener) = bind(config, name, &grpc.listener.endpoint, &mut problems).await
@@ -128,10 +129,13 @@ impl Server {
                 let service = GrpcServices::new(otlp, conveniences.clone());
                 let authenticator = access.authenticator(&grpc.listener);
                 let service = Authenticated { service, authenticator, transport };
+                // Who comes here with OTLP/HTTP is told where that is.
                 let service = Otlp::new(GrpcOnly::new(service, http_address.as_deref()));
-                let settings = Settings::grpc(format!("{name} over gRPC"), grpc, tls(transport));
-                receivers.push(Receiver { name: name.clone(), transport, listener, settings, service });
+                let counts = metrics.listener(name, transport.name());
+                let settings = Settings::grpc(format!("{name} over gRPC"), grpc, tls(transport, &counts));
+                both.insert(0, Receiver { name: name.clone(), transport, listener, settings, service, counts });
             }
+            receivers.extend(both);
         }
         let health_check = match &config.health_check {
             Some(health) => bind(config, "health_check", &health.endpoint, &mut problems).await,
@@ -179,12 +183,11 @@ impl Server {
             let page = pages::metrics(self.metrics.clone(), self.memory);
             pages.spawn(connections::serve(listener, Settings::page("metrics"), page, CancellationToken::new()));
         }
-        pages.spawn(upkeep(self.metrics.clone()));
+        pages.spawn(upkeep(self.metrics));
 
         let tracker = Tracker::new(cut_off.clone());
         let mut receivers = JoinSet::new();
-        for Receiver { name, transport, listener, settings, service } in self.receivers {
-            let counts = self.metrics.listener(&name, transport.name());
+        for Receiver { transport, listener, settings, service, counts, .. } in self.receivers {
             let service = Tracked { service, tracker: tracker.clone(), transport, counts };
             receivers.spawn(connections::serve(listener, settings, service, drain.clone()));
         }

@@ -25,6 +25,7 @@ use crate::{
 
 mod pem;
 mod unverified;
+mod validity;
 
 /// The side that listens: its certificate, and the authorities of its clients.
 #[derive(Debug, Clone)]

@@ -7,15 +7,21 @@
 //! | [`config`] | writes its configuration |
 //! | [`wire`] | OTLP/gRPC calls as bytes |
 //! | [`sender`] | an application that exports to it |
+//! | [`http`] | a client of OTLP/HTTP |
+//! | [`client`] | one request over whatever reaches a listener |
+//! | [`authority`] | certificates for tests |
 //! | [`sink`] | a destination that records what comes, and fails when told to |
 //! | [`metrics`] | reads the Prometheus page |
 //! | [`otlp`] | builds, reads and compares log records |
 //! | [`example`] | reads `examples/` |
 //! | [`fields`] | a record's fields, and what differs between two |
 
+pub mod authority;
+pub mod client;
 pub mod config;
 pub mod example;
 pub mod fields;
+pub mod http;
 pub mod metrics;
 pub mod otlp;
 pub mod process;

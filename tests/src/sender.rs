@@ -1,5 +1,5 @@
 //! An application that exports to Sluicegate.
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
@@ -9,6 +9,7 @@ use tonic::{
     client::Grpc,
     codec::CompressionEncoding,
     codegen::http::uri::PathAndQuery,
+    metadata::MetadataMap,
     transport::{Channel, Endpoint},
 };
 
@@ -18,6 +19,8 @@ use crate::wire::{Raw, Signal};
 #[derive(Debug, Clone)]
 pub struct Sender {
     grpc: Grpc<Channel>,
+    wait: Option<Duration>,
+    headers: MetadataMap,
 }
 
 impl Sender {
@@ -28,13 +31,29 @@ impl Sender {
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes a URL");
-        Self { grpc: Grpc::new(endpoint.connect_lazy()) }
+        Self { grpc: Grpc::new(endpoint.connect_lazy()), wait: None, headers: MetadataMap::new() }
     }
 
     /// Compresses what it sends.
     #[must_use]
     pub fn compressed(self, encoding: CompressionEncoding) -> Self {
-        Self { grpc: self.grpc.send_compressed(encoding).accept_compressed(encoding) }
+        Self { grpc: self.grpc.send_compressed(encoding).accept_compressed(encoding), ..self }
+    }
+
+    /// Says that it waits so long for each answer.
+    #[must_use]
+    pub fn waiting(self, wait: Duration) -> Self {
+        Self { wait: Some(wait), ..self }
+    }
+
+    /// Sends this header too.
+    ///
+    /// # Panics
+    /// When `value` can't be one.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.append(name, value.parse().expect("a header's value"));
+        self
     }
 
     /// Sends `body` as it is and returns the answer as it is.
@@ -49,7 +68,12 @@ impl Sender {
         let call = async {
             grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
             let path = PathAndQuery::from_static(signal.path());
-            grpc.unary(Request::new(body.into()), path, Raw).await
+            let mut request = Request::new(body.into());
+            *request.metadata_mut() = self.headers.clone();
+            if let Some(wait) = self.wait {
+                request.set_timeout(wait);
+            }
+            grpc.unary(request, path, Raw).await
         };
         crate::patiently("an answer to an export call", call).await.map(tonic::Response::into_inner)
     }

@@ -164,6 +164,12 @@ impl Sink {
         logs.map(Received::logs).collect()
     }
 
+    /// How many requests have come, answered or not.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        *self.state.arrived.borrow()
+    }
+
     /// Waits until `count` calls have come, answered or not.
     pub async fn arrived(&self, count: usize) {
         let mut arrived = self.state.arrived.subscribe();

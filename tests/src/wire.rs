@@ -14,6 +14,8 @@ pub enum Signal {
     Traces,
     /// Metrics.
     Metrics,
+    /// Profiles.
+    Profiles,
 }
 
 /// Takes and gives messages as they are.
@@ -22,7 +24,7 @@ pub(crate) struct Raw;
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Logs, Self::Traces, Self::Metrics];
+    pub const ALL: [Self; 4] = [Self::Logs, Self::Traces, Self::Metrics, Self::Profiles];
 
     /// The path of the signal's export call.
     #[must_use]
@@ -31,6 +33,18 @@ impl Signal {
             Self::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
             Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
             Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+            Self::Profiles => "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
+        }
+    }
+
+    /// The path of the signal in OTLP/HTTP.
+    #[must_use]
+    pub const fn http_path(self) -> &'static str {
+        match self {
+            Self::Logs => "/v1/logs",
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+            Self::Profiles => "/v1development/profiles",
         }
     }
 }

@@ -2,7 +2,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use sluicegate::{config::Config, telemetry::Metrics};
+use sluicegate::{
+    config::{Config, LogEncoding},
+    telemetry::{Metrics, logs},
+};
+use tracing::Level;
 
 use super::Failure;
 
@@ -18,6 +22,8 @@ impl Validate {
     #[tokio::main]
     pub(super) async fn execute(self) -> Result<(), Failure> {
         let (config, warnings) = Config::load(&self.config)?;
+        // Such as of certificates that are no longer good.
+        logs::init(Level::WARN, LogEncoding::Console);
         super::load(&config, &Metrics::new()).await?;
         if !warnings.is_empty() {
             eprintln!("{warnings}");

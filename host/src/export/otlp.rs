@@ -2,10 +2,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue,
-    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::USER_AGENT};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -15,7 +12,7 @@ use super::{
 };
 use crate::{
     compression::{Encoding, compress},
-    config::{Compression, HttpEncoding, OtlpExporter, Protocol},
+    config::{Compression, HttpEncoding, OtlpExporter, Protocol, Retry},
     files::FileError,
     json,
     receive::{Request, Response, Signal},
@@ -32,10 +29,10 @@ pub(super) struct Otlp {
     /// What every request has: the configured ones and the protocol's own.
     headers: HeaderMap,
     /// Which of the sender's headers are passed on.
-    metadata_keys: Vec<http::HeaderName>,
+    metadata_keys: Vec<HeaderName>,
     compression: Compression,
     timeout: Option<Duration>,
-    retry: Option<crate::config::Retry>,
+    retry: Option<Retry>,
 }
 
 /// A request as it goes over the wire.
@@ -155,10 +152,6 @@ impl Otlp {
         let mut headers = self.headers.clone();
         let Some(metadata) = &request.metadata else { return headers };
         for name in &self.metadata_keys {
-            // What carries the request is between two hops only, whatever else is.
-            if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
-                continue;
-            }
             for (nth, value) in metadata.get_all(name).iter().enumerate() {
                 let mut value = value.clone();
                 // It may be a secret, so no log shows it, and no table of HTTP/2 keeps it.

@@ -138,3 +138,6 @@ fn message(body: &Bytes, encoding: Option<Encoding>) -> Result<Bytes, String> {
         _ => Err("the answer is compressed, and does not say how".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,3 +155,6 @@ impl Form {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,9 +55,12 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// and so the Collector's allow.
 const MAX_CONCURRENT_STREAMS: u32 = 250;
 
-/// How large a request's head may be, in bytes: tokens and baggage take a few KiB of it. What is larger is answered
-/// with 431, or with a reset of its stream.
-const MAX_HEAD: usize = 64 << 10;
+/// How large a request's head may be in HTTP/2, in bytes. Tokens and baggage take a few KiB of it, and a connection may
+/// hold one for each request under way. What is larger is answered with 431.
+const MAX_HEAD: u32 = 16 << 10;
+
+/// The same in HTTP/1.1, where there is only one at a time. It also is how much of a body is read at once.
+const MAX_BUFFER: usize = 64 << 10;
 
 /// How long nothing is accepted after that has failed. Descriptors are free again once connections end, and without
 /// a pause the attempts would take a whole core from them.
@@ -104,10 +107,12 @@ impl Settings {
     fn builder(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // The head's time is kept by `Watch`, which tells an idle connection from a slow one.
-        builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD);
-        let head = u32::try_from(MAX_HEAD).unwrap_or(u32::MAX);
+        builder.http1().header_read_timeout(None).max_buf_size(MAX_BUFFER).keep_alive(self.times.keep_alives);
         let mut http2 = builder.http2();
-        http2.max_concurrent_streams(self.max_concurrent_streams).max_header_list_size(head).timer(TokioTimer::new());
+        http2
+            .max_concurrent_streams(self.max_concurrent_streams)
+            .max_header_list_size(MAX_HEAD)
+            .timer(TokioTimer::new());
         if let Some((time, timeout)) = self.ping {
             http2.keep_alive_interval(time).keep_alive_timeout(timeout);
         }
@@ -195,7 +200,7 @@ impl Settings {
                 answer.await
             }
         });
-        let io = TokioIo::new(Watched { io, watch: watch.clone() });
+        let io = TokioIo::new(Watched::new(io, watch.clone()));
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut drained = pin!(drain.cancelled());
         let mut timer = pin!(sleep_until(opened + times.header));

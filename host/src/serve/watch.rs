@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
+    time::{Instant, Sleep, sleep},
 };
 
 /// The times that a connection is given. Where there is none, it is as long as its client likes.
@@ -44,8 +44,10 @@ pub(super) struct Watch(Arc<Mutex<State>>);
 /// A connection whose bytes are looked at on their way in.
 #[derive(Debug)]
 pub(super) struct Watched<T> {
-    pub(super) io: T,
-    pub(super) watch: Watch,
+    io: T,
+    watch: Watch,
+    /// Runs while the connection is being closed.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 /// A request, until this is dropped.
@@ -77,6 +79,10 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long a client may take to go that has been idle and is told to. It has nothing to finish.
 const LEAVE: Duration = Duration::from_secs(10);
+
+/// How long a client of HTTP/1.1 may go on sending after its answer. A request that was refused early may still be on
+/// its way, and closing on it would make the system take the answer back.
+const LINGER: Duration = Duration::from_secs(2);
 
 impl Watch {
     /// A connection that has just been opened.
@@ -150,6 +156,31 @@ impl Drop for Underway {
     }
 }
 
+impl<T> Watched<T> {
+    /// Looks at `io` for `watch`.
+    pub(super) fn new(io: T, watch: Watch) -> Self {
+        Self { io, watch, lingering: None }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Watched<T> {
+    /// Done once the client has closed its side too, or has had enough time for it. What still comes is thrown away.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // First of all, as whoever never stops sending would use up what one turn may do.
+        if self.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut scratch = [0; 8 << 10];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut self.io).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -166,7 +197,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
@@ -188,7 +219,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.io).poll_shutdown(context))?;
+            if self.watch.state().version != Version::Http1 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_linger(context).map(Ok)
     }
 }
 

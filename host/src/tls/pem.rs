@@ -1,5 +1,5 @@
 //! Certificates and keys from PEM files, and what is wrong with those.
-use std::path::PathBuf;
+use std::{path::PathBuf, time::SystemTime};
 
 use tokio_rustls::rustls::{
     Error, InconsistentKeys, RootCertStore,
@@ -9,6 +9,7 @@ use tokio_rustls::rustls::{
     },
 };
 
+use super::validity::not_after;
 use crate::{
     config::Spanned,
     files::{FileError, Files},
@@ -33,6 +34,12 @@ pub(super) fn identity(
     files: &mut Files,
 ) -> Result<Identity, FileError> {
     let chain = certificates(cert_file, files)?;
+    if let Some(end) =
+        chain.first().and_then(|certificate| not_after(certificate)).filter(|end| *end < SystemTime::now())
+    {
+        let (file, end) = (cert_file.value.display(), httpdate::fmt_http_date(end));
+        tracing::warn!("the certificate in {file} was good until {end}: the other side will refuse it");
+    }
     let text = files.read(key_file)?;
     let key = PrivateKeyDer::from_pem_slice(text).map_err(|error| {
         let encrypted = text.windows(9).any(|window| window == b"ENCRYPTED");

@@ -1,12 +1,14 @@
 //! Requests that were made to hurt. Each is answered or cut off, other senders are served meanwhile, and all of them
 //! together never make the program large.
-use std::{io::Write as _, net::SocketAddr};
+use std::{future::poll_fn, io::Write as _, net::SocketAddr};
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, write::GzEncoder};
 use http_body_util::{BodyExt as _, Full};
 use prost::{Message as _, encoding::encode_varint};
-use sluicegate_tests::{config::Config, otlp, patiently, program::Sluicegate, sender::Sender, sink::Sink};
+use sluicegate_tests::{
+    config::Config, http::Client, otlp, patiently, program::Sluicegate, sender::Sender, sink::Sink, until, wire::Signal,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -14,11 +16,8 @@ use tokio::{
 use tonic::{
     Code, Status,
     body::Body,
-    codegen::{
-        Service as _,
-        http::{Request, Response},
-    },
-    transport::{Channel, Endpoint},
+    codegen::{Service as _, http::Request},
+    transport::Endpoint,
 };
 
 /// What the program may have used of memory after all of it.
@@ -26,7 +25,8 @@ const MOST_MEMORY: usize = 200 << 20;
 
 const GIB: usize = 1 << 30;
 
-const GRPC_LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
 
 /// A running program, and a destination that takes everything.
 struct Target {
@@ -47,8 +47,8 @@ impl Target {
         let before = self.sink.logs().len();
         let record = otlp::request([otlp::record(9, "somebody else's")]);
         self.sluicegate.sender().send_logs(&record).await.expect("it is taken over gRPC");
-        let answer = post(self.sluicegate.http(), "/v1/logs", &[], record.encode_to_vec()).await.expect("an answer");
-        assert_eq!(answer.status(), 200);
+        let status = http(self.sluicegate.http(), PROTOBUF, "identity", record.encode_to_vec()).await;
+        assert_eq!(status, 200, "it is taken over HTTP");
         assert_eq!(self.sink.logs().len(), before + 2);
     }
 
@@ -64,30 +64,7 @@ impl Target {
     }
 }
 
-/// Posts over cleartext HTTP/2.
-async fn post(
-    address: SocketAddr,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: impl Into<Bytes>,
-) -> Result<Response<Body>, tonic::transport::Error> {
-    let mut request = Request::post(format!("http://{address}{path}"));
-    if !headers.iter().any(|(name, _)| *name == "content-type") {
-        request = request.header("content-type", "application/x-protobuf");
-    }
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let request = request.body(Body::new(Full::new(body.into()))).expect("it is a request");
-    let mut channel: Channel = Endpoint::from_shared(format!("http://{address}")).expect("a URL").connect_lazy();
-    patiently("an answer", async {
-        std::future::poll_fn(|context| channel.poll_ready(context)).await?;
-        channel.call(request).await
-    })
-    .await
-}
-
-/// Posts to the logs service and returns the status.
+/// Posts a message to the logs service and returns the status.
 async fn call(address: SocketAddr, encoding: &str, message: &[u8]) -> Code {
     let mut body = vec![u8::from(encoding != "identity")];
     body.extend(u32::try_from(message.len()).expect("a frame's length").to_be_bytes());
@@ -97,17 +74,27 @@ async fn call(address: SocketAddr, encoding: &str, message: &[u8]) -> Code {
 
 /// The same with a frame that is made already.
 async fn framed(address: SocketAddr, encoding: &str, body: Vec<u8>) -> Code {
-    let headers = [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-encoding", encoding)];
-    let answer = post(address, GRPC_LOGS, &headers, body).await.expect("an answer");
-    let (head, body) = answer.into_parts();
+    let request = Request::post(format!("http://{address}{}", Signal::Logs.path()))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-encoding", encoding)
+        .body(Body::new(Full::new(Bytes::from(body))))
+        .expect("it is a request");
+    let mut channel = Endpoint::from_shared(format!("http://{address}")).expect("a URL").connect_lazy();
+    let answer = async {
+        poll_fn(|context| channel.poll_ready(context)).await?;
+        channel.call(request).await
+    };
+    let (head, body) = patiently("an answer", answer).await.expect("an answer").into_parts();
     let trailers = body.collect().await.expect("the whole answer").trailers().cloned().unwrap_or_default();
     let status = Status::from_header_map(&head.headers).or_else(|| Status::from_header_map(&trailers));
     status.expect("a gRPC status").code()
 }
 
-/// Posts to the HTTP listener and returns the HTTP status.
-async fn http(address: SocketAddr, headers: &[(&str, &str)], body: impl Into<Bytes>) -> u16 {
-    post(address, "/v1/logs", headers, body).await.expect("an answer").status().as_u16()
+/// Posts logs to the HTTP listener and returns the HTTP status.
+async fn http(address: SocketAddr, media_type: &str, encoding: &str, body: impl Into<Bytes>) -> u16 {
+    let headers = [("content-type", media_type), ("content-encoding", encoding)];
+    Client::http1(address).post("/v1/logs", &headers, body).await.status
 }
 
 /// A gzip stream of 10 GiB of zeros. A block that starts afresh is made once and repeated.
@@ -186,7 +173,7 @@ async fn ten_gibibytes_of_zeros() {
             let bomb = bomb.clone();
             tokio::spawn(async move {
                 let code = call(grpc, encoding, &bomb).await;
-                (code, http(http_address, &[("content-encoding", encoding)], bomb).await)
+                (code, http(http_address, PROTOBUF, encoding, bomb).await)
             })
         });
         target.serves_others().await;
@@ -207,9 +194,12 @@ async fn lengths_that_nothing_stands_behind() {
     let mut message = vec![1 << 3 | 2];
     encode_varint(4 * GIB as u64, &mut message);
     assert_eq!(call(grpc, "identity", &message).await, Code::InvalidArgument);
-    assert_eq!(http(http_address, &[], message).await, 400);
+    assert_eq!(http(http_address, PROTOBUF, "identity", message).await, 400);
     // HTTP's.
-    let head = format!("POST /v1/logs HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", 4 * GIB);
+    let head = format!(
+        "POST /v1/logs HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        4 * GIB
+    );
     let answer = talk(http_address, head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     target.end().await;
@@ -221,14 +211,13 @@ async fn a_hundred_thousand_values_in_one_another() {
     let target = Target::start().await;
     let (grpc, http_address) = (target.sluicegate.grpc(), target.sluicegate.http());
     let fits = nested_protobuf(20);
-    assert_eq!(http(http_address, &[], fits).await, 200, "it is OTLP but for its depth");
+    assert_eq!(http(http_address, PROTOBUF, "identity", fits).await, 200, "it is OTLP but for its depth");
     let message = nested_protobuf(DEPTH);
     assert_eq!(call(grpc, "identity", &message).await, Code::InvalidArgument);
-    assert_eq!(http(http_address, &[], message).await, 400);
-    let json = [("content-type", "application/json")];
-    assert_eq!(http(http_address, &json, nested_json(20)).await, 200, "it is OTLP but for its depth");
-    assert_eq!(http(http_address, &json, nested_json(DEPTH)).await, 400);
-    assert_eq!(http(http_address, &json, "[".repeat(DEPTH)).await, 400);
+    assert_eq!(http(http_address, PROTOBUF, "identity", message).await, 400);
+    assert_eq!(http(http_address, JSON, "identity", nested_json(20)).await, 200, "it is OTLP but for its depth");
+    assert_eq!(http(http_address, JSON, "identity", nested_json(DEPTH)).await, 400);
+    assert_eq!(http(http_address, JSON, "identity", "[".repeat(DEPTH)).await, 400);
     target.end().await;
 }
 
@@ -253,7 +242,8 @@ async fn headers_without_end() {
     flood(http_address, b"POST /v1/logs HTTP/1.1\r\nhost: here\r\n", header.as_bytes()).await;
     // One header field without end, HTTP/2: a HEADERS frame without END_HEADERS, then CONTINUATION frames (RFC 9113,
     // sections 6.2 and 6.10), each a literal of 16,000 bytes (RFC 7541, section 6.2.2).
-    let start = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[]), &frame(1, 0, 1, &[0x82])].concat();
+    let start =
+        [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[]), &frame(1, 0, 1, &[0x82])].concat();
     let literal = [[0x00, 0x01, b'x', 0x7f, 0xff, 0x7b].as_slice(), &[b'a'; 15_998]].concat();
     for address in [grpc, http_address] {
         flood(address, &start, &frame(9, 0, 1, &literal)).await;
@@ -300,10 +290,10 @@ async fn halves_of_requests() {
         let page = target.sluicegate.page().await.expect("a page of metrics");
         page.gauge("receiver_in_flight_bytes")
     };
-    sluicegate_tests::until("the halves to be held", async || in_flight().await >= 1_000_000 * SENDERS as u64).await;
+    until("the halves to be held", async || in_flight().await >= 1_000_000 * SENDERS as u64).await;
     target.serves_others().await;
     drop(halves);
-    sluicegate_tests::until("the halves to be given up", async || in_flight().await == 0).await;
+    until("the halves to be given up", async || in_flight().await == 0).await;
     target.end().await;
 }
 
@@ -314,11 +304,11 @@ async fn what_is_not_what_it_claims_to_be() {
     let (grpc, http_address) = (target.sluicegate.grpc(), target.sluicegate.http());
     for encoding in ["gzip", "zstd"] {
         assert_eq!(call(grpc, encoding, b"plain text").await, Code::InvalidArgument, "{encoding}");
-        assert_eq!(http(http_address, &[("content-encoding", encoding)], "plain text").await, 400, "{encoding}");
+        assert_eq!(http(http_address, PROTOBUF, encoding, "plain text").await, 400, "{encoding}");
     }
-    assert_eq!(http(http_address, &[("content-type", "application/json")], "plain text").await, 400);
+    assert_eq!(http(http_address, JSON, "identity", "plain text").await, 400);
     let sender = Sender::new(grpc);
-    let error = sender.send(sluicegate_tests::wire::Signal::Logs, "plain text").await.expect_err("it is no OTLP");
+    let error = sender.send(Signal::Logs, "plain text").await.expect_err("it is no OTLP");
     assert_eq!(error.code(), Code::InvalidArgument, "{error:?}");
     target.end().await;
 }

@@ -1,15 +1,14 @@
 //! More comes in than the destination takes: memory stays bounded, and every record is accounted for.
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use opentelemetry_proto::tonic::{
-    collector::logs::v1::ExportLogsServiceRequest,
-    common::v1::any_value::Value,
-    logs::v1::LogRecord,
+    collector::logs::v1::ExportLogsServiceRequest, common::v1::any_value::Value, logs::v1::LogRecord,
 };
 use prost::Message as _;
 use sluicegate_tests::{
     config::Config,
-    http, otlp,
+    http::Client,
+    otlp,
     program::Sluicegate,
     sender::Sender,
     sink::{Answer, Sink},
@@ -55,7 +54,7 @@ fn names(requests: &[ExportLogsServiceRequest]) -> (BTreeSet<String>, usize) {
 }
 
 /// Sends request `n`, by one transport or the other.
-async fn send(sluicegate: &Sluicegate, sender: &Sender, n: usize) -> Fate {
+async fn send(client: &Client, sender: &Sender, n: usize) -> Fate {
     let request = request(n);
     if n.is_multiple_of(2) {
         return match sender.send_logs(&request).await {
@@ -70,7 +69,8 @@ async fn send(sluicegate: &Sluicegate, sender: &Sender, n: usize) -> Fate {
             }
         };
     }
-    let answer = http::post(sluicegate.http(), "/v1/logs", &[], request.encode_to_vec()).await.expect("an answer");
+    let headers = [("content-type", "application/x-protobuf")];
+    let answer = client.post("/v1/logs", &headers, request.encode_to_vec()).await;
     match answer.status {
         200 => Fate::Delivered,
         status => {
@@ -90,26 +90,26 @@ async fn twice_what_the_destination_takes() {
         .http("")
         .extension("memory_limiter", &limiter)
         .filter("drop_below_severity", "settings: { minimum: INFO }");
-    let sluicegate = Arc::new(Sluicegate::start(&config.yaml()).await.expect("it starts"));
-    let sender = sluicegate.sender();
+    let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
+    let (sender, client) = (sluicegate.sender(), Client::http1(sluicegate.http()));
     let (mut sent, mut delivered, mut refused) = (0, BTreeSet::new(), 0);
     // How many fit at once shows in the first round.
     let mut taken_in_a_round = 8;
     for _ in 0..ROUNDS {
         sink.answer(Answer::Hold);
-        let arrived_before = sink.arrived_so_far();
+        let arrived_before = sink.requests();
         let mut requests = Vec::new();
         for n in sent..sent + 2 * taken_in_a_round {
-            let (sluicegate, sender) = (sluicegate.clone(), sender.clone());
-            requests.push(tokio::spawn(async move { (n, send(&sluicegate, &sender, n).await) }));
+            let (client, sender) = (client.clone(), sender.clone());
+            requests.push(tokio::spawn(async move { (n, send(&client, &sender, n).await) }));
         }
         sent += requests.len();
         until("each request to be refused or to wait for the destination", async || {
-            let waiting = sink.arrived_so_far() - arrived_before;
+            let waiting = sink.requests() - arrived_before;
             requests.iter().filter(|request| request.is_finished()).count() + waiting == requests.len()
         })
         .await;
-        taken_in_a_round = (sink.arrived_so_far() - arrived_before).max(1);
+        taken_in_a_round = (sink.requests() - arrived_before).max(1);
         sink.answer(Answer::Take);
         for request in requests {
             match request.await.expect("no panic") {

@@ -6,7 +6,7 @@ use tonic::{Code, codec::CompressionEncoding};
 
 /// A request with what a re-encoder would lose: a field of the future in every message, fields out of order,
 /// a length of more bytes than it needs, an empty scope.
-fn odd() -> Vec<u8> {
+fn odd(signal: Signal) -> Vec<u8> {
     let unknown = [0xfa, 0x7d, 0x03, b'n', b'e', b'w'];
     let message = |field: u8, parts: &[&[u8]]| {
         let body = parts.concat();
@@ -14,11 +14,15 @@ fn odd() -> Vec<u8> {
         // Lengths are written in two bytes, of which the second adds nothing.
         [&[field << 3 | 2, length & 0x7f | 0x80, length >> 7], &body[..]].concat()
     };
-    let body = message(5, &[&message(1, &[b"hello"]), &unknown]);
-    let time = [0x09, 1, 2, 3, 4, 5, 6, 7, 8];
-    let record = message(2, &[&body, &unknown, &time]);
+    let time = |field: u8| [field << 3 | 1, 1, 2, 3, 4, 5, 6, 7, 8];
+    let record = match signal {
+        Signal::Logs => [&message(5, &[&message(1, &[b"hello"]), &unknown])[..], &unknown, &time(1)].concat(),
+        Signal::Traces => [&message(5, &[b"GET /"])[..], &unknown, &time(7)].concat(),
+        Signal::Metrics => [&message(3, &[b"ms"])[..], &unknown, &message(1, &[b"latency"])].concat(),
+        Signal::Profiles => unknown.to_vec(),
+    };
     let scope = message(1, &[&unknown, &message(1, &[b"odd"])]);
-    let scopes = [message(2, &[&record, &scope]), message(2, &[])].concat();
+    let scopes = [message(2, &[&message(2, &[&record]), &scope]), message(2, &[])].concat();
     let resource = message(1, &[&unknown]);
     [message(1, &[&scopes, &resource, &unknown]), unknown.to_vec()].concat()
 }
@@ -26,18 +30,17 @@ fn odd() -> Vec<u8> {
 #[tokio::test]
 async fn requests_of_every_signal_pass_byte_for_byte() {
     let sink = Sink::start();
-    let config = Config::to(&sink.endpoint()).filter("drop_below_severity", "settings: { minimum: INFO }");
+    let config = Config::to(&sink.endpoint()).profiles().filter("drop_below_severity", "settings: { minimum: INFO }");
     let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
-    let ordinary = otlp::request([otlp::record(9, "one"), otlp::record(17, "two")]).encode_to_vec();
-    let large = otlp::request((0..5_000).map(|n| otlp::record(9, &format!("record {n} {:100}", "")))).encode_to_vec();
     let mut expected = Vec::new();
     for encoding in [None, Some(CompressionEncoding::Gzip), Some(CompressionEncoding::Zstd)] {
         let sender = encoding.into_iter().fold(sluicegate.sender(), |sender, encoding| sender.compressed(encoding));
         for signal in Signal::ALL {
-            for body in [&odd(), &ordinary, &large] {
+            // Requests back to back are one.
+            for body in [odd(signal), odd(signal).repeat(5_000)] {
                 let answer = sender.send(signal, body.clone()).await.expect("it is taken");
                 assert!(answer.is_empty(), "full success is an empty message: {answer:?}");
-                expected.push((signal, Bytes::from(body.clone())));
+                expected.push((signal, Bytes::from(body)));
             }
         }
     }
@@ -57,7 +60,7 @@ async fn an_empty_request_succeeds_and_nothing_is_forwarded() {
     assert!(sink.taken().is_empty(), "{:?}", sink.taken());
 }
 
-/// Malformed log requests are refused for good, say at which byte, and reach nobody.
+/// Malformed requests are refused for good, say at which byte, and reach nobody.
 #[tokio::test]
 async fn malformed_requests_are_refused_and_nothing_is_forwarded() {
     let whole = otlp::request([otlp::record(9, "one"), otlp::record(9, "two")]).encode_to_vec();
@@ -76,12 +79,20 @@ async fn malformed_requests_are_refused_and_nothing_is_forwarded() {
         ("text", b"{\"resourceLogs\":[]}".to_vec()),
     ];
     let sink = Sink::start();
-    let sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).yaml()).await.expect("it starts");
+    let sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).profiles().yaml()).await.expect("it starts");
     for (what, body) in cases {
         let status = sluicegate.sender().send(Signal::Logs, body).await.expect_err(what);
         assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status:?}");
         let says = status.message().split_once("at byte ").and_then(|(_, rest)| rest.chars().next());
         assert!(says.is_some_and(|digit| digit.is_ascii_digit()), "{what}: {status:?}");
+    }
+    assert!(sink.taken().is_empty(), "{:?}", sink.taken());
+    for signal in [Signal::Traces, Signal::Metrics, Signal::Profiles] {
+        let whole = odd(signal);
+        for body in [&whole[..whole.len() - 3], &[0x0f], &[0x08, 0x01]] {
+            let status = sluicegate.sender().send(signal, body.to_vec()).await.expect_err("it is malformed");
+            assert_eq!(status.code(), Code::InvalidArgument, "{signal:?}: {status:?}");
+        }
     }
     assert!(sink.taken().is_empty(), "{:?}", sink.taken());
     let answer = sluicegate.sender().send(Signal::Logs, whole).await;

@@ -1,6 +1,149 @@
-use std::cell::Cell;
+use std::{cell::Cell, net::SocketAddr};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+};
 
 use super::*;
+use crate::config::Address;
+
+/// A listener whose service takes everything. The clock of these tests stands still while anything happens, and jumps
+/// to the next thing that somebody waits for when nothing does.
+struct Serving {
+    address: SocketAddr,
+    drain: CancellationToken,
+    ended: JoinHandle<()>,
+}
+
+const TIMES: Times = Times {
+    header: Duration::from_secs(60),
+    idle: Some(Duration::from_secs(300)),
+    age: None,
+    grace: None,
+    keep_alives: true,
+};
+
+/// HTTP/2's opening, and an empty SETTINGS.
+const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+const REQUEST: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+
+impl Serving {
+    async fn start(times: Times) -> Self {
+        let listener = Listener::bind(&Address::loopback(0)).await.unwrap();
+        let address = listener.address().unwrap().to_string().parse().unwrap();
+        let drain = CancellationToken::new();
+        let settings = Settings { times, ..Settings::page("test") };
+        let service = tower::service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+        let ended = tokio::spawn(serve(listener, settings, service, drain.clone()));
+        Self { address, drain, ended }
+    }
+
+    /// A new connection on which a client says `opening`.
+    async fn connect(&self, opening: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(opening).await.unwrap();
+        stream
+    }
+}
+
+/// Everything that the server says, until it closes the connection.
+async fn rest(mut stream: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    bytes
+}
+
+/// Reads frames of HTTP/2 up to the first GOAWAY.
+async fn go_away(stream: &mut TcpStream) {
+    const GOAWAY: u8 = 7;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        stream.read_exact(&mut vec![0; length]).await.unwrap();
+        if head[3] == GOAWAY {
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_do_not_say_what_they_want_are_cut_off() {
+    let serving = Serving::start(Times { idle: None, ..TIMES }).await;
+    for opening in ["", "PRI * HTTP/2.0", "POST / HTTP/1.1\r\nHost: loc"] {
+        let opened = Instant::now();
+        let slow = serving.connect(opening.as_bytes()).await;
+        assert!(rest(slow).await.is_empty(), "{opening}");
+        assert_eq!(opened.elapsed().as_secs(), TIMES.header.as_secs(), "{opening}");
+    }
+    let mut second = serving.connect(REQUEST.as_bytes()).await;
+    second.read_buf(&mut Vec::with_capacity(4096)).await.unwrap();
+    second.write_all(b"POST ").await.unwrap();
+    assert!(rest(second).await.is_empty(), "a second head may not take longer than the first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_without_requests_are_closed_in_time() {
+    let serving = Serving::start(TIMES).await;
+    let opened = Instant::now();
+    let answer = rest(serving.connect(REQUEST.as_bytes()).await).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
+    assert_eq!(opened.elapsed().as_secs(), 300);
+    let opened = Instant::now();
+    let mut silent = serving.connect(OPENING).await;
+    go_away(&mut silent).await;
+    assert_eq!(opened.elapsed().as_secs(), 300);
+    // It doesn't go by itself.
+    rest(silent).await;
+    assert_eq!(opened.elapsed().as_secs(), 310);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_may_be_limited_in_age_and_number_of_requests() {
+    let (age, grace) = (Some(Duration::from_secs(100)), Some(Duration::from_secs(5)));
+    let serving = Serving::start(Times { idle: None, age, grace, ..TIMES }).await;
+    let opened = Instant::now();
+    let mut old = serving.connect(OPENING).await;
+    go_away(&mut old).await;
+    assert!((90..=110).contains(&opened.elapsed().as_secs()), "{:?}", opened.elapsed());
+    rest(old).await;
+
+    let serving = Serving::start(Times { keep_alives: false, ..TIMES }).await;
+    let opened = Instant::now();
+    let answer = rest(serving.connect(REQUEST.as_bytes()).await).await;
+    assert!(String::from_utf8_lossy(&answer).contains("connection: close"));
+    assert_eq!(opened.elapsed().as_secs(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_request_is_whole_arrives() {
+    const SIZE: usize = 16 << 20;
+    let serving = Serving::start(TIMES).await;
+    let head = REQUEST.replace("Length: 0", &format!("Length: {SIZE}"));
+    let mut stream = serving.connect(head.as_bytes()).await;
+    // Only then it reads, as simple clients do.
+    stream.write_all(&vec![0; SIZE]).await.unwrap();
+    assert!(rest(stream).await.starts_with(b"HTTP/1.1 200 OK"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_tells_every_client_to_go() {
+    let serving = Serving::start(TIMES).await;
+    let (silent, http1) = (serving.connect(b"").await, serving.connect(REQUEST.as_bytes()).await);
+    let mut http2 = serving.connect(OPENING).await;
+    // Once this one is there, so are those before it.
+    http2.read_exact(&mut [0; 9]).await.unwrap();
+    let begun = Instant::now();
+    serving.drain.cancel();
+    rest(silent).await;
+    rest(http1).await;
+    drop(http2);
+    serving.ended.await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), 0);
+}
 
 #[tokio::test]
 async fn failures_to_accept_are_followed_by_a_pause_and_lost_connections_are_not() {

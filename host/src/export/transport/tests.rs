@@ -1,0 +1,198 @@
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{Router, routing::post};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::*;
+use crate::config::{self, Spanned};
+
+/// A server that answers with its name and counts its requests.
+struct Server {
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start(name: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, requests) = (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default());
+        tokio::spawn(axum::serve(listener, named(name, &requests)).into_future());
+        Self { address, requests }
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+fn named(name: &'static str, requests: &Arc<AtomicUsize>) -> Router {
+    let requests = Arc::clone(requests);
+    let handler = move || async move {
+        requests.fetch_add(1, Ordering::Relaxed);
+        name
+    };
+    Router::new().route("/prefix/v1/logs", post(handler))
+}
+
+/// An address where nobody listens.
+async fn closed() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+fn settings() -> Settings {
+    Settings {
+        http2_only: false,
+        tls: None,
+        keepalive: ClientKeepalive::default(),
+        connect_timeout: Duration::from_secs(60),
+    }
+}
+
+fn transport(endpoints: &[String]) -> Transport {
+    let endpoints: Vec<_> = endpoints.iter().map(|url| Destination::parse_url(url).unwrap()).collect();
+    Transport::new(&endpoints, &settings())
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}/prefix")
+}
+
+async fn send(transport: &Transport) -> Result<Bytes, String> {
+    let content = Content { head: Bytes::new(), body: Bytes::from_static(b"body") };
+    let answer = transport.post("/v1/logs", &HeaderMap::new(), &content).await;
+    answer.map(|answer| answer.body.unwrap()).map_err(|cause| cause.to_string())
+}
+
+#[tokio::test]
+async fn endpoints_take_turns() {
+    let (one, two) = (Server::start("one").await, Server::start("two").await);
+    let transport = transport(&[url(one.address), url(two.address)]);
+    for _ in 0..5 {
+        assert_eq!(send(&transport).await.unwrap(), "one");
+        assert_eq!(send(&transport).await.unwrap(), "two");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_down_costs_no_request() {
+    let (down, up) = (closed().await, Server::start("up").await);
+    let transport = transport(&[url(down), url(up.address)]);
+    for _ in 0..10 {
+        assert_eq!(send(&transport).await.unwrap(), "up");
+    }
+    assert_eq!(up.requests(), 10);
+}
+
+#[tokio::test]
+async fn where_all_are_down_each_is_named() {
+    let (one, two) = (closed().await, closed().await);
+    let error = send(&transport(&[url(one), url(two)])).await.unwrap_err();
+    assert!(error.contains(&one.to_string()) && error.contains(&two.to_string()), "{error}");
+    assert!(error.contains("Connection refused"), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_and_its_addresses_are_tried() {
+    let server = Server::start("local").await;
+    let transport = transport(&[format!("http://localhost:{}/prefix", server.address.port())]);
+    // The name may stand for an address of IPv6, too, where nobody listens.
+    for _ in 0..4 {
+        assert_eq!(send(&transport).await.unwrap(), "local");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_stands_for_nothing_is_no_loss_beside_another() {
+    let nowhere = "http://nowhere.invalid:4318/prefix".to_owned();
+    let error = send(&transport(std::slice::from_ref(&nowhere))).await.unwrap_err();
+    assert!(error.starts_with("can't resolve nowhere.invalid: "), "{error}");
+    let server = Server::start("up").await;
+    let transport = transport(&[nowhere, url(server.address)]);
+    for _ in 0..4 {
+        assert_eq!(send(&transport).await.unwrap(), "up");
+    }
+}
+
+#[tokio::test]
+async fn unix_sockets_are_endpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("otlp.sock");
+    let destination = |path: &Path| Destination {
+        tls: false,
+        address: config::Address::Unix(path.to_owned()),
+        path: "/prefix".to_owned(),
+    };
+    let transport = Transport::new([&destination(&path)], &settings());
+    let error = send(&transport).await.unwrap_err();
+    assert!(error.starts_with(&format!("can't connect to unix://{}: ", path.display())), "{error}");
+    let listener = UnixListener::bind(&path).unwrap();
+    tokio::spawn(axum::serve(listener, named("unix", &Arc::default())).into_future());
+    assert_eq!(send(&transport).await.unwrap(), "unix");
+}
+
+#[tokio::test]
+async fn an_encrypted_endpoint_must_show_who_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Spanned::new(path, config::Span::default())
+    };
+    let (cert_file, key_file) = (file("cert.pem", certificate.pem()), file("key.pem", key.serialize_pem()));
+    let acceptor = crate::tls::ServerTls::new(
+        &config::ServerTls {
+            cert_file: cert_file.clone(),
+            key_file,
+            client_ca_file: None,
+            min_version: config::TlsVersion::V1_2,
+            max_version: config::TlsVersion::V1_3,
+            reload_interval: None,
+        },
+        &[crate::tls::HTTP_1_1],
+    )
+    .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let router = named("secret", &Arc::default());
+        while let Ok((tcp, _)) = listener.accept().await {
+            let Ok(tls) = acceptor.accept(tcp).await else { continue };
+            let service = hyper_util::service::TowerToHyperService::new(router.clone());
+            let io = hyper_util::rt::TokioIo::new(tls);
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+        }
+    });
+    let trusting = config::ClientTls { ca_file: Some(cert_file.clone()), ..config::ClientTls::default() };
+    let transport = |host: &str, tls: &config::ClientTls| {
+        let tls = ClientTls::new(tls, &[crate::tls::H2, crate::tls::HTTP_1_1]).unwrap();
+        let endpoint = Destination::parse_url(&format!("https://{host}:{port}/prefix")).unwrap();
+        Transport::new([&endpoint], &Settings { tls: Some(tls), ..settings() })
+    };
+    assert_eq!(send(&transport("localhost", &trusting)).await.unwrap(), "secret");
+    let error = send(&transport("127.0.0.1", &trusting)).await.unwrap_err();
+    assert!(error.contains("TLS: invalid peer certificate"), "{error}");
+    let named = config::ClientTls { server_name_override: Some("localhost".to_owned()), ..trusting };
+    assert_eq!(send(&transport("127.0.0.1", &named)).await.unwrap(), "secret");
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_kept() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let endless = || async {
+        let chunk = Bytes::from(vec![b' '; 1 << 16]);
+        axum::body::Body::from_stream(futures::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone())))
+    };
+    let router = Router::new().route("/prefix/v1/logs", post(endless));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let transport = transport(&[url(address)]);
+    let content = Content { head: Bytes::new(), body: Bytes::new() };
+    let answer = transport.post("/v1/logs", &HeaderMap::new(), &content).await.unwrap();
+    assert_eq!((answer.status, answer.body), (StatusCode::OK, None));
+}
