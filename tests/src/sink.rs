@@ -123,7 +123,7 @@ impl Sink {
             let http = state.clone();
             router
                 .route(signal.path(), post(move |request| serve(Service(state, signal), request)))
-                .route(http_path(signal), post(move |request| serve_http(http, signal, request)))
+                .route(signal.http_path(), post(move |request| serve_http(http, signal, request)))
         });
         runtime.spawn(axum::serve(listener, router).into_future());
         drop(entered);
@@ -217,15 +217,6 @@ async fn serve(service: Service, request: HttpRequest) -> axum::http::Response<t
         grpc = grpc.accept_compressed(encoding);
     }
     grpc.unary(service, request).await
-}
-
-/// Where a signal is sent over HTTP.
-fn http_path(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Logs => "/v1/logs",
-        Signal::Traces => "/v1/traces",
-        Signal::Metrics => "/v1/metrics",
-    }
 }
 
 async fn serve_http(state: State, signal: Signal, request: HttpRequest) -> HttpResponse<Body> {

@@ -18,7 +18,7 @@ use super::scalar::{Scalar, Style};
 /// Where references to the environment are looked up.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// How deep maps and lists may be nested. The configuration's own reach 6, and settings leave as JSON, whose
+/// How deep maps and lists may be nested. The configuration's own reach 7, and settings leave as JSON, whose
 /// readers often stop at 128.
 const MAX_DEPTH: usize = 64;
 

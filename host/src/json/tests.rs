@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::*;
-use crate::schema::generate::Generator;
+use crate::schema::{self, generate::Generator};
 
 /// A logs request whose one record is `record`.
 fn logs(record: Value) -> Value {
@@ -352,6 +352,19 @@ proptest! {
             let body = Generator::new(seed).message(Schema::get().request(signal), 0);
             let document = to_json(signal, &body).unwrap();
             prop_assert_eq!(from_text(signal, &document).unwrap(), body);
+        }
+    }
+
+    /// Whatever is read of a document is a request.
+    #[test]
+    fn a_changed_document_is_refused_or_read(seed in 1_u64.., at: prop::sample::Index, to: u8) {
+        for signal in Signal::ALL {
+            let mut document = to_json(signal, &Generator::new(seed).message(Schema::get().request(signal), 0)).unwrap();
+            let at = at.index(document.len());
+            document[at] = to;
+            if let Ok(body) = from_text(signal, &document) {
+                prop_assert_eq!(schema::check(signal, &body), Ok(()));
+            }
         }
     }
 

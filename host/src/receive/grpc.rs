@@ -77,16 +77,6 @@ impl<H: Handler> OtlpGrpc<H> {
             memory,
         }
     }
-
-    /// Answers what is no call of an export method.
-    fn refuse(request: &http::Request<Body>) -> Option<http::Response<Body>> {
-        let content_type = request.headers().get(header::CONTENT_TYPE);
-        if content_type.is_none_or(|value| !value.as_bytes().starts_with(b"application/grpc")) {
-            let error = Error::MediaType("this is OTLP/gRPC, whose Content-Type is application/grpc".to_owned());
-            return Some(answer::into_http(error.into(), answer::MediaType::of(request.headers())));
-        }
-        None
-    }
 }
 
 impl<H: Handler> Service<http::Request<Body>> for OtlpGrpc<H> {
@@ -99,7 +89,9 @@ impl<H: Handler> Service<http::Request<Body>> for OtlpGrpc<H> {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if let Some(answer) = Self::refuse(&request) {
+        if !is_grpc(request.headers()) {
+            let error = Error::MediaType("this is OTLP/gRPC, whose Content-Type is application/grpc".to_owned());
+            let answer = answer::into_http(error.into(), answer::MediaType::of(request.headers()));
             return async { Ok(answer) }.boxed();
         }
         let path = request.uri().path();
@@ -174,6 +166,15 @@ impl http_body::Body for Metered {
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Whether a request is gRPC, in whatever format its message is said to be.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.strip_prefix("application/grpc")).is_some_and(|rest| {
+        // Others begin like it, such as gRPC-Web.
+        rest.is_empty() || rest.starts_with(['+', ';'])
+    })
 }
 
 /// Nothing panics while it holds the lock.

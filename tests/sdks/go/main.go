@@ -28,6 +28,9 @@ import (
 
 const count = 100
 
+// durations has one for each bucket, since SDKs keep a random exemplar of several.
+var durations = []float64{1, 7, 20, 40, 60, 90, 200, 400, 600, 900}
+
 var severities = []log.Severity{log.SeverityDebug, log.SeverityInfo, log.SeverityWarn, log.SeverityError}
 
 // provider is what those of the three signals have in common.
@@ -123,7 +126,9 @@ func emit(ctx context.Context, loggers log.LoggerProvider, tracers trace.TracerP
 			attribute.KeyValue{Key: "none"},
 		)
 		logger.Emit(inner, record)
-		duration.Record(inner, float64(n)*10, metric.WithAttributes(attribute.Bool("even", n%2 == 0)))
+		if n < len(durations) {
+			duration.Record(inner, durations[n], metric.WithAttributes(attribute.Bool("even", n%2 == 0)))
+		}
 		child.End()
 		parent.End()
 	}

@@ -23,6 +23,8 @@ else:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 COUNT = 100
+# One for each bucket, since SDKs keep a random exemplar of several.
+DURATIONS = [1.0, 7.0, 20.0, 40.0, 60.0, 90.0, 200.0, 400.0, 600.0, 900.0]
 SEVERITIES = [SeverityNumber.DEBUG, SeverityNumber.INFO, SeverityNumber.WARN, SeverityNumber.ERROR]
 
 loggers = LoggerProvider(shutdown_on_exit=False)
@@ -69,7 +71,8 @@ for n in range(COUNT):
                 attributes=attributes(n) | more,
                 event_name="example.event",
             )
-            duration.record(n * 10.0, {"even": n % 2 == 0})
+            if n < len(DURATIONS):
+                duration.record(DURATIONS[n], {"even": n % 2 == 0})
 requests.add(COUNT)
 
 with ThreadPoolExecutor() as pool:

@@ -11,9 +11,16 @@ use opentelemetry_proto::tonic::collector::{
 use prost::{DecodeError, Message as _};
 use serde_json::Value;
 use sluicegate_tests::{
-    config::Config, otlp::assert_same, process::Process, program::Sluicegate, sink::Sink, until, wire::Signal,
+    config::Config,
+    otlp::assert_same,
+    process::Process,
+    program::Sluicegate,
+    sink::{Answer, Sink},
+    until,
+    wire::Signal,
 };
 use tokio::process::Command;
+use tonic::Status;
 
 use crate::{collector::Collector, telemetry::Telemetry};
 
@@ -163,61 +170,49 @@ struct Outcome {
     arrived: Telemetry,
 }
 
+/// The destination isn't there at first.
 async fn against_sluicegate(sdk: &Sdk, protocol: &str) -> Outcome {
-    let destination = free();
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let destination = free.expect("the system gives a port");
     let config = Config::to(&format!("http://{destination}")).http("");
     let mut sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
     let address = if protocol == "grpc" { sluicegate.grpc() } else { sluicegate.http() };
-    let refused = async || every_signal(&sluicegate.process().log(), "Connection refused", "\"signal\":\"");
-    interrupted(sdk, protocol, address, destination, refused).await
+    let application = sdk.start("interrupted", protocol, None, address);
+    let told = async || every_signal(&sluicegate.process().log(), "\"level\":\"WARN\"", "\"signal\":");
+    until("every signal to be refused", told).await;
+    Outcome::of(application, &Sink::start_at(destination)).await
 }
 
+/// The destination refuses at first: were it not there, the Collector would leave it alone for longer than some SDKs
+/// wait.
 async fn against_collector(sdk: &Sdk, protocol: &str) -> Outcome {
-    let destination = free();
+    let sink = Sink::start();
+    sink.answer(Answer::Refuse(Status::unavailable("down")));
     let config = format!(
-        "receivers:\n  otlp/in: {{ protocols: {{ grpc: {{ endpoint: '127.0.0.1:0' }}, http: {{ endpoint: '127.0.0.1:0' \
-         }} }} }}\n\
-         exporters:\n  otlp/out:\n    endpoint: '{destination}'\n    tls: {{ insecure: true }}\n    \
+        "receivers:\n  \
+         otlp/in: {{ protocols: {{ grpc: {{ endpoint: '127.0.0.1:0' }}, http: {{ endpoint: '127.0.0.1:0' }} }} }}\n\
+         exporters:\n  otlp/out:\n    endpoint: '{}'\n    tls: {{ insecure: true }}\n    \
          sending_queue: {{ enabled: false }}\n    retry_on_failure: {{ enabled: false }}\n\
          service:\n  telemetry: {{ metrics: {{ level: none }} }}\n  pipelines:\n    \
          logs: {{ receivers: [otlp/in], exporters: [otlp/out] }}\n    \
          traces: {{ receivers: [otlp/in], exporters: [otlp/out] }}\n    \
          metrics: {{ receivers: [otlp/in], exporters: [otlp/out] }}\n",
+        sink.address()
     );
     let collector = Collector::start(&config).await.expect("the Collector starts");
     let address = if protocol == "grpc" { collector.address("in") } else { collector.http("in") };
-    let refused = async || every_signal(&collector.log(), "connection refused", "\"otelcol.signal\": \"");
-    interrupted(sdk, protocol, address, destination, refused).await
+    let application = sdk.start("interrupted", protocol, None, address);
+    let told = async || every_signal(&collector.log(), "Exporting failed", "\"otelcol.signal\": ");
+    until("every signal to be refused", told).await;
+    sink.answer(Answer::Take);
+    Outcome::of(application, &sink).await
 }
 
 /// Whether `log` has a line with `message` for every signal, whose name stands after `field`.
 fn every_signal(log: &str, message: &str, field: &str) -> bool {
     let lines: Vec<_> = log.lines().filter(|line| line.contains(message)).collect();
-    ["logs", "traces", "metrics"]
-        .iter()
-        .all(|signal| lines.iter().any(|line| line.contains(&format!("{field}{signal}"))))
-}
-
-/// Runs an application which sends to `address`, and lets `destination` come up when it was `refused`.
-async fn interrupted(
-    sdk: &Sdk,
-    protocol: &str,
-    address: SocketAddr,
-    destination: SocketAddr,
-    refused: impl AsyncFnMut() -> bool,
-) -> Outcome {
-    let application = sdk.start("interrupted", protocol, None, address);
-    until("every signal to be refused", refused).await;
-    let sink = Sink::start_at(destination);
-    let report = report(application).await;
-    let taken = sink.taken();
-    let requests = taken.into_iter().map(|received| match received.signal {
-        Signal::Logs => json(ExportLogsServiceRequest::decode(received.body).map(serde_json::to_value)),
-        Signal::Traces => json(ExportTraceServiceRequest::decode(received.body).map(serde_json::to_value)),
-        Signal::Metrics => json(ExportMetricsServiceRequest::decode(received.body).map(serde_json::to_value)),
-        Signal::Profiles => panic!("no SDK sends profiles"),
-    });
-    Outcome { report, arrived: Telemetry::read("interrupted", requests) }
+    let tells_of = |signal: &&str| lines.iter().any(|line| line.contains(&format!("{field}\"{signal}\"")));
+    ["logs", "traces", "metrics"].iter().all(tells_of)
 }
 
 impl Sdk {
@@ -243,6 +238,17 @@ impl Sdk {
 }
 
 impl Outcome {
+    /// Waits for the end of an application whose telemetry arrives at `sink`.
+    async fn of(application: Process, sink: &Sink) -> Self {
+        let report = report(application).await;
+        let requests = sink.taken().into_iter().map(|received| match received.signal {
+            Signal::Logs => json(ExportLogsServiceRequest::decode(received.body).map(serde_json::to_value)),
+            Signal::Traces => json(ExportTraceServiceRequest::decode(received.body).map(serde_json::to_value)),
+            Signal::Metrics => json(ExportMetricsServiceRequest::decode(received.body).map(serde_json::to_value)),
+        });
+        Self { report, arrived: Telemetry::read("interrupted", requests) }
+    }
+
     /// The metrics that arrived, each once: they are collected when they are flushed and at the end again, and so
     /// arrive twice or, where the first attempt was given up, once.
     fn metrics(&self) -> Vec<Value> {
@@ -262,10 +268,4 @@ async fn report(mut application: Process) -> Value {
 /// A request that was decoded and written as OTLP JSON.
 fn json(request: Result<serde_json::Result<Value>, DecodeError>) -> Value {
     request.expect("what is forwarded is valid").expect("a request is OTLP JSON")
-}
-
-/// An address that nobody listens on.
-fn free() -> SocketAddr {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    free.expect("the system gives a port")
 }

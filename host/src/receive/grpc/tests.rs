@@ -210,11 +210,15 @@ async fn a_message_that_does_not_come_to_its_end_in_time_is_refused() {
 #[tokio::test]
 async fn what_is_no_grpc_is_refused_in_its_own_format() {
     let service = OtlpGrpc::new(Busy, &grpc_listener(LIMIT), MemoryLimiter::new(MEMORY));
-    let answer = call(service, "application/json", Body::new(Full::from("{}"))).await;
-    assert_eq!(
-        (answer.status().as_u16(), &answer.headers()["content-type"]),
-        (415, &"application/json".parse().unwrap())
-    );
+    for (content_type, answered) in [
+        ("application/json", "application/json"),
+        ("application/x-protobuf", "application/x-protobuf"),
+        ("application/grpc-web+proto", "application/json"),
+    ] {
+        let answer = call(service.clone(), content_type, Body::new(Full::from("{}"))).await;
+        assert_eq!(answer.status().as_u16(), 415);
+        assert_eq!(answer.headers()["content-type"], answered);
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ import java.util.concurrent.TimeUnit;
 /** Emits a bit of everything through OpenTelemetry's SDK for Java, as OTEL_EXPORTER_OTLP_* say. */
 public final class Emit {
     private static final int COUNT = 100;
+    /** One for each bucket, since SDKs keep a random exemplar of several. */
+    private static final double[] DURATIONS = {1, 7, 20, 40, 60, 90, 200, 400, 600, 900};
     private static final List<Severity> SEVERITIES =
             List.of(Severity.DEBUG, Severity.INFO, Severity.WARN, Severity.ERROR);
 
@@ -90,7 +92,9 @@ public final class Emit {
                             .setAttribute("none", Value.empty())
                             .setEventName("example.event")
                             .emit();
-                    duration.record(n * 10.0, Attributes.of(booleanKey("even"), n % 2 == 0));
+                    if (n < DURATIONS.length) {
+                        duration.record(DURATIONS[n], Attributes.of(booleanKey("even"), n % 2 == 0));
+                    }
                 } finally {
                     child.end();
                 }

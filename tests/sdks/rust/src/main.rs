@@ -14,6 +14,9 @@ use opentelemetry_sdk::{
 
 const COUNT: u32 = 100;
 
+/// One for each bucket, since SDKs keep a random exemplar of several.
+const DURATIONS: [f64; 10] = [1.0, 7.0, 20.0, 40.0, 60.0, 90.0, 200.0, 400.0, 600.0, 900.0];
+
 const SEVERITIES: [Severity; 4] = [Severity::Debug, Severity::Info, Severity::Warn, Severity::Error];
 
 #[tokio::main]
@@ -69,7 +72,9 @@ fn emit(loggers: &SdkLoggerProvider, tracers: &SdkTracerProvider, meters: &SdkMe
                 record.add_attribute("bytes", AnyValue::Bytes(Box::new(vec![0, 1, 0xfe, 0xff])));
                 record.add_attribute("map", map());
                 logger.emit(record);
-                duration.record(f64::from(n) * 10.0, &[KeyValue::new("even", n % 2 == 0)]);
+                if let Some(milliseconds) = DURATIONS.get(n as usize) {
+                    duration.record(*milliseconds, &[KeyValue::new("even", n % 2 == 0)]);
+                }
             });
         });
     }
