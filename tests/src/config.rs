@@ -133,8 +133,9 @@ pub fn otlp(endpoint: &str) -> String {
 
 /// A listener's settings: on a port from the system, unless `keys` say where.
 fn listener(keys: &str) -> String {
-    let endpoint = if keys.contains("endpoint:") { "" } else { "endpoint: '127.0.0.1:0', " };
-    format!("{{ {endpoint}{keys} }}")
+    let endpoint = if keys.contains("endpoint:") { "" } else { "endpoint: '127.0.0.1:0'" };
+    let comma = if endpoint.is_empty() || keys.is_empty() { "" } else { ", " };
+    format!("{{ {endpoint}{comma}{keys} }}")
 }
 
 fn section(text: &mut String, name: &str, components: &[(String, String)]) {
