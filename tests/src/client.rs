@@ -105,8 +105,9 @@ impl Client {
     /// Encrypts its connections.
     #[must_use]
     pub fn tls(mut self, config: &ClientConfig) -> Self {
-        let alpn_protocols = vec![self.protocol.alpn().to_vec()];
-        self.tls = Some(Arc::new(ClientConfig { alpn_protocols, ..config.clone() }));
+        let mut config = config.clone();
+        config.alpn_protocols = vec![self.protocol.alpn().to_vec()];
+        self.tls = Some(Arc::new(config));
         self
     }
 
