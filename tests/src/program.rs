@@ -100,6 +100,14 @@ impl Sluicegate {
         Page::read(self.address("metrics")).await
     }
 
+    /// The most memory that it has used so far, in bytes.
+    ///
+    /// # Errors
+    /// When the system doesn't tell.
+    pub fn peak_memory(&self) -> Result<usize> {
+        self.process.peak_memory()
+    }
+
     /// The status that its health check answers.
     ///
     /// # Errors
