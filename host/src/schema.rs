@@ -76,7 +76,7 @@ pub(crate) enum Kind {
     String,
     /// Base64 in JSON.
     Bytes,
-    /// Bytes that are hex in JSON: trace and span ids.
+    /// Bytes that are hex in JSON: the ids of traces, spans and, as the Collector has it, profiles.
     Id,
     /// The numbers by their names.
     Enum(BTreeMap<String, i32>),
@@ -217,8 +217,9 @@ impl Kind {
             Scalar::Double => Self::Double,
             Scalar::Bool => Self::Bool,
             Scalar::String => Self::String,
-            // The specification names these three; every other bytes field keeps proto3's base64.
-            Scalar::Bytes if matches!(of.name(), "trace_id" | "span_id" | "parent_span_id") => Self::Id,
+            // The specification names the first three. The Collector refuses profiles whose id is not hex too. Every
+            // other bytes field keeps proto3's base64.
+            Scalar::Bytes if matches!(of.name(), "trace_id" | "span_id" | "parent_span_id" | "profile_id") => Self::Id,
             Scalar::Bytes => Self::Bytes,
             Scalar::Enum => Self::Enum(enums[of.type_name()].clone()),
             Scalar::Message => Self::Message(types[of.type_name()]),

@@ -31,7 +31,7 @@ impl Collector {
             let protocols = format!("grpc: {{ endpoint: '{endpoint}' }}, http: {{ endpoint: '127.0.0.1:0' }}");
             writeln!(receivers, "  otlp/{name}: {{ protocols: {{ {protocols} }} }}")?;
             writeln!(exporters, "  file/{name}: {{ path: '${{env:FOLDER}}/{name}.jsonl', flush_interval: 50ms }}")?;
-            for signal in ["logs", "traces", "metrics"] {
+            for signal in ["logs", "traces", "metrics", "profiles"] {
                 writeln!(pipelines, "    {signal}/{name}: {{ receivers: [otlp/{name}], exporters: [file/{name}] }}")?;
             }
         }
@@ -49,6 +49,8 @@ impl Collector {
         fs::write(&file, config)?;
         let mut command = Command::new(program());
         command.arg("--config").arg(&file).env("FOLDER", folder.path());
+        // OTLP still develops profiles.
+        command.arg("--feature-gates=service.profilesSupport");
         let mut process = Process::start(command)?;
         process.wait_for_line(|line| line.contains("Everything is ready").then_some(())).await?;
         let addresses = process.log().lines().filter_map(listens).collect();

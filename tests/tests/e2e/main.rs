@@ -2,5 +2,7 @@
 mod agent;
 mod collector;
 mod forwarding;
+mod hops;
+mod inputs;
 mod sdks;
 mod telemetry;

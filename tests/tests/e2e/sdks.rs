@@ -245,6 +245,7 @@ impl Outcome {
             Signal::Logs => json(ExportLogsServiceRequest::decode(received.body).map(serde_json::to_value)),
             Signal::Traces => json(ExportTraceServiceRequest::decode(received.body).map(serde_json::to_value)),
             Signal::Metrics => json(ExportMetricsServiceRequest::decode(received.body).map(serde_json::to_value)),
+            Signal::Profiles => panic!("no SDK sends profiles"),
         });
         Self { report, arrived: Telemetry::read("interrupted", requests) }
     }
