@@ -17,7 +17,6 @@
 pub mod auth;
 pub mod author;
 pub mod batch;
-mod codec;
 pub mod compression;
 pub mod config;
 pub mod export;

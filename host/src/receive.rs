@@ -5,12 +5,13 @@
 use std::{fmt, sync::Arc};
 
 use ::http::HeaderMap;
-use bytes::Bytes;
-use prost::Message;
+use bytes::{Buf, Bytes};
+use prost::{DecodeError, Message};
 use tokio::time::Instant;
 
 use crate::status::Error;
 
+mod body;
 pub mod conveniences;
 pub mod grpc;
 pub mod http;
@@ -81,6 +82,17 @@ impl Request {
 }
 
 impl Response {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// When `message` is none.
+    pub fn read(message: impl Buf) -> Result<Self, DecodeError> {
+        let mut response = Self::decode(message)?;
+        // The Collector sets it in every answer. With nothing in it, it says the same as none: all was taken.
+        response.partial_success.take_if(|partial| *partial == PartialSuccess::default());
+        Ok(response)
+    }
+
     /// The same, with a message that is cut off where the answer would be larger than senders take.
     fn shortened(mut self) -> Self {
         if let Some(PartialSuccess { error_message, .. }) = &mut self.partial_success {

@@ -10,8 +10,9 @@ use crate::{
         Address, Compression, Destination, GrpcListener, HttpListener, Listener, OtlpExporter, Protocol,
         ServerKeepalive, Span, Spanned,
     },
-    receive::Signal,
+    receive::{self, Signal},
 };
+use bytes::{BufMut, Bytes};
 use http::HeaderMap;
 use opentelemetry_proto::tonic::{
     collector::logs::v1::{
@@ -30,7 +31,7 @@ use tokio::{
 };
 use tonic::{
     Request, Response, Status,
-    codec::CompressionEncoding,
+    codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
     transport::{Channel, Server, server::TcpIncoming},
 };
@@ -107,6 +108,44 @@ pub(crate) fn http_listener(max: usize) -> HttpListener {
         keep_alives: true,
         response_headers: HeaderMap::new(),
         paths: Signal::ALL.map(|signal| (signal, signal.http_path().to_owned())).into(),
+    }
+}
+
+/// Sends bytes as they are, and reads answers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientCodec;
+
+impl Codec for ClientCodec {
+    type Encode = Bytes;
+    type Decode = receive::Response;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for ClientCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for ClientCodec {
+    type Item = receive::Response;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<receive::Response>, Status> {
+        receive::Response::read(from).map(Some).map_err(|e| Status::internal(e.to_string()))
     }
 }
 

@@ -133,8 +133,9 @@ pub fn otlp(endpoint: &str) -> String {
 
 /// A listener's settings: on a port from the system, unless `keys` say where.
 fn listener(keys: &str) -> String {
-    let endpoint = if keys.contains("endpoint:") { "" } else { "endpoint: '127.0.0.1:0', " };
-    format!("{{ {endpoint}{keys} }}")
+    let endpoint = if keys.contains("endpoint:") { "" } else { "endpoint: '127.0.0.1:0'" };
+    let keys: Vec<_> = [endpoint, keys].into_iter().filter(|keys| !keys.is_empty()).collect();
+    format!("{{ {} }}", keys.join(", "))
 }
 
 fn section(text: &mut String, name: &str, components: &[(String, String)]) {

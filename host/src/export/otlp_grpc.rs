@@ -18,7 +18,6 @@ use super::{
     transport::{Answer, MAX_ANSWER},
 };
 use crate::{
-    codec,
     compression::{Encoding, decompress},
     receive::Response,
 };
@@ -87,7 +86,7 @@ pub(super) fn read(answer: Answer) -> Result<Response, Cause> {
     }
     let encoding = headers.get(ENCODING).and_then(|name| Encoding::from_name(name.to_str().ok()?));
     let message = message(&body, encoding).map_err(|reason| refused(Status::internal(reason)))?;
-    codec::response(message).map_err(refused)
+    Response::read(message).map_err(|e| refused(Status::internal(format!("not an OTLP response: {e}"))))
 }
 
 fn refused(status: Status) -> Cause {

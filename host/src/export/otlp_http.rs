@@ -13,7 +13,6 @@ use super::{
     transport::{Answer, MAX_ANSWER},
 };
 use crate::{
-    codec,
     compression::{Encoding, decompress},
     config::HttpEncoding,
     receive::{PartialSuccess, Response},
@@ -79,7 +78,7 @@ fn body(answer: &Answer) -> Result<Vec<u8>, String> {
 fn taken(form: Form, body: &[u8]) -> Result<Response, String> {
     match form {
         _ if body.is_empty() => Ok(Response::default()),
-        Form::Proto => codec::response(body).map_err(|status| status.message().to_owned()),
+        Form::Proto => Response::read(body).map_err(|e| format!("not an OTLP response: {e}")),
         Form::Json => {
             let answer: Value = serde_json::from_slice(body).map_err(|e| format!("not an OTLP response: {e}"))?;
             Ok(Response { partial_success: partial_success(&answer) })

@@ -257,9 +257,10 @@ impl<'de> Visitor<'de> for Item<'_> {
 
     fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<(), E> {
         match self.field.kind {
-            Kind::Bool => Ok(self.number(value.into())),
-            _ => Err(E::invalid_type(Unexpected::Bool(value), &self)),
+            Kind::Bool => self.number(value.into()),
+            _ => return Err(E::invalid_type(Unexpected::Bool(value), &self)),
         }
+        Ok(())
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {

@@ -148,18 +148,19 @@ fn answer(
     {
         return Ok(answer?);
     }
-    let is_failed: Vec<_> = answers.iter().map(Result::is_err).collect();
-    let failures: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
-    let is_final = failures.len() < parcels.len() && !failures.iter().any(ExportError::is_retryable);
-    if failures.is_empty() {
-        return Ok(Response::default());
+    let (mut refused, mut failures) = (Vec::new(), Vec::new());
+    for (parcel, answer) in parcels.iter().zip(answers) {
+        if let Err(failure) = answer {
+            refused.push(parcel);
+            failures.push(failure);
+        }
     }
-    if !is_final {
+    let is_partial = failures.len() < parcels.len() && !failures.iter().any(ExportError::is_retryable);
+    if failures.is_empty() || !is_partial {
         return ExportError::decisive(failures).map_or_else(|| Ok(Response::default()), |failure| Err(failure.into()));
     }
-    let refused = || parcels.iter().zip(&is_failed).filter(|(_, is_failed)| **is_failed).map(|(parcel, _)| parcel);
     // A record that several destinations refused is one record.
-    let rejected = count(&|route| refused().any(|parcel| parcel.takes(route)));
+    let rejected = count(&|route| refused.iter().any(|parcel| parcel.takes(route)));
     let reasons: Vec<_> = failures.iter().map(ToString::to_string).collect();
     let partial =
         PartialSuccess { rejected: rejected.try_into().unwrap_or(i64::MAX), error_message: reasons.join("; ") };
@@ -251,3 +252,6 @@ impl Drop for Parcel<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,28 +1,28 @@
 //! OTLP/gRPC: the export methods of all services, behind one handler.
 use std::{
     convert::Infallible,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
+    future::ready,
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use futures::{FutureExt, future::BoxFuture};
-use http::{HeaderMap, header};
-use http_body::Frame;
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::{BodyExt as _, Full};
+use prost::Message as _;
 use tokio::time::{Instant, timeout};
-use tonic::{
-    Code, Status, Streaming,
-    body::Body,
-    codec::CompressionEncoding,
-    codegen::Service,
-    server::{ClientStreamingService, Grpc},
-};
+use tonic::{Status, body::Body};
+use tower::Service;
 
-use super::{Handler, Request, Response, Signal, http::answer};
+use super::{
+    Handler, Request, Response, Signal,
+    body::{self, Encoded, Limit, Pieces},
+    http::{MediaType, answer},
+};
 use crate::{
-    codec::ServerCodec,
+    compression::{Encoding, compress},
     config::GrpcListener,
     memory::{MemoryLimiter, Reservation},
     status::Error,
@@ -40,26 +40,11 @@ pub struct OtlpGrpc<H> {
     memory: MemoryLimiter,
 }
 
-/// One call. Its request comes as a stream, of which OTLP uses the first message only, because that leaves the
-/// reading of it, and so what its failures are answered with, to us.
-struct Export<H> {
-    handler: H,
-    signal: Signal,
-    deadline: Option<Instant>,
-    metadata: Option<Arc<HeaderMap>>,
-    max_request: usize,
-    read_timeout: Duration,
-    held: Held,
-}
+/// What stands before a message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
 
-/// What a call holds of the memory, shared with what reads its body.
-type Held = Arc<Mutex<Reservation>>;
-
-/// A body whose bytes are reserved as they come.
-struct Metered {
-    body: Body,
-    held: Held,
-}
+/// How requests may be compressed.
+const ACCEPTED: &str = "identity,gzip,zstd";
 
 /// How long a message may take to arrive. Senders give up after ten seconds by default; whoever is slower than this
 /// holds memory for nothing.
@@ -100,72 +85,120 @@ impl<H: Handler> Service<http::Request<Body>> for OtlpGrpc<H> {
             let status = Status::unimplemented(format!("{path} is no OTLP method that is served here"));
             return async { Ok(status.into_http()) }.boxed();
         };
-        let headers = request.headers();
-        let held = Arc::new(Mutex::new(self.memory.open()));
-        let export = Export {
-            handler: self.handler.clone(),
-            signal,
-            deadline: grpc_timeout(headers).and_then(|timeout| Instant::now().checked_add(timeout)),
-            metadata: self.include_metadata.then(|| Arc::new(headers.clone())),
-            max_request: self.max_request,
-            read_timeout: self.read_timeout,
-            held: held.clone(),
+        let encoding = match encoding(request.headers()) {
+            Ok(encoding) => encoding,
+            Err(unknown) => {
+                let mut status =
+                    Status::unimplemented(format!("messages may be compressed with gzip or zstd, not {unknown}"));
+                status.metadata_mut().insert("grpc-accept-encoding", ACCEPTED.parse().expect("visible characters"));
+                return async move { Ok(status.into_http()) }.boxed();
+            }
         };
-        let request = request.map(|body| Metered { body, held });
+        let this = self.clone();
         async move {
-            let mut grpc = Grpc::new(ServerCodec)
-                .accept_compressed(CompressionEncoding::Gzip)
-                .accept_compressed(CompressionEncoding::Zstd)
-                .send_compressed(CompressionEncoding::Gzip)
-                .send_compressed(CompressionEncoding::Zstd)
-                .max_decoding_message_size(export.max_request);
-            Ok(grpc.client_streaming(export, request).await)
+            let accepted = answer::accepted(request.headers(), "grpc-accept-encoding");
+            Ok(match this.export(signal, encoding, request).await {
+                Ok(response) => taken(&response, accepted),
+                Err(error) => Status::from(error).into_http(),
+            })
         }
         .boxed()
     }
 }
 
-impl<H: Handler> ClientStreamingService<Bytes> for Export<H> {
-    type Response = Response;
-    type Future = BoxFuture<'static, Result<tonic::Response<Response>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
-        let (handler, signal) = (self.handler.clone(), self.signal);
-        let (max, time) = (self.max_request, self.read_timeout);
-        let (deadline, metadata, held) = (self.deadline, self.metadata.clone(), self.held.clone());
-        async move {
-            let body = timeout(time, read(request.into_inner(), max));
-            let body = body.await.map_err(|_| Error::Slow(time))??;
-            // The message is there twice when it is sent: as it came, and as it was encoded for a destination.
-            lock(&held).resize(2 * body.len()).map_err(Error::from)?;
-            let response = handler.export(Request { signal, body, json: None, deadline, metadata }).await?;
-            Ok(tonic::Response::new(response.shortened()))
-        }
-        .boxed()
+impl<H: Handler> OtlpGrpc<H> {
+    async fn export(
+        &self,
+        signal: Signal,
+        encoding: Option<Encoding>,
+        request: http::Request<Body>,
+    ) -> Result<Response, Error> {
+        let (head, body) = request.into_parts();
+        let deadline = grpc_timeout(&head.headers).and_then(|timeout| Instant::now().checked_add(timeout));
+        // What the request holds is given back when it is answered, or its sender has gone.
+        let mut held = self.memory.open();
+        let limit = Limit { bytes: self.max_request, key: "max_recv_msg_size_mib" };
+        let reading = timeout(self.read_timeout, read(body, limit, &mut held));
+        let (is_compressed, message) = reading.await.map_err(|_| Error::Slow(self.read_timeout))??;
+        let encoding = match (is_compressed, encoding) {
+            (false, _) => None,
+            (true, Some(encoding)) => Some(encoding),
+            (true, None) => return Err(undecodable("the message is compressed, and no grpc-encoding says how")),
+        };
+        let encoded = Encoded { signal, media_type: MediaType::Protobuf, encoding, limit };
+        let (decoded, _held) = encoded.decode(message, held).await?;
+        let metadata = self.include_metadata.then(|| Arc::new(head.headers));
+        let request = Request { signal, body: decoded.body, json: None, deadline, metadata };
+        Ok(self.handler.export(request).await?.shortened())
     }
 }
 
-impl http_body::Body for Metered {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let size = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
-        let reserved = lock(&self.held).grow(size);
-        Poll::Ready(match reserved {
-            Ok(()) => frame,
-            Err(over) => Some(Err(Error::from(over).into())),
-        })
+/// The one message of a call, and whether it is compressed.
+async fn read(mut body: Body, limit: Limit, held: &mut Reservation) -> Result<(bool, Bytes), Error> {
+    let mut pieces = Pieces::default();
+    let most = limit.bytes.saturating_add(PREFIX);
+    while let Some(data) = body::next(&mut body, most - pieces.so_far().len(), limit, held).await? {
+        pieces.push(data);
+        // What only claims to be too large is not waited for.
+        if let Some((_, length)) = prefix(pieces.so_far())
+            && length > limit.bytes
+        {
+            return Err(limit.exceeded());
+        }
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+    let mut whole = pieces.whole();
+    match prefix(&whole) {
+        None if whole.is_empty() => Err(undecodable("the call carries no message")),
+        Some((flag @ 0..=1, length)) if length == whole.len() - PREFIX => Ok((flag == 1, whole.split_off(PREFIX))),
+        Some((0..=1, length)) if length < whole.len() - PREFIX => {
+            Err(undecodable("the call carries more than one message"))
+        }
+        _ => Err(undecodable("the call's message is cut off, or framed in another way than gRPC's")),
     }
+}
 
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
+/// Whether a message is compressed, and its length, as soon as that has come.
+fn prefix(bytes: &[u8]) -> Option<(u8, usize)> {
+    let (&[flag, a, b, c, d], _) = bytes.split_first_chunk()?;
+    Some((flag, u32::from_be_bytes([a, b, c, d]) as usize))
+}
+
+fn undecodable(reason: &str) -> Error {
+    Error::Undecodable(reason.to_owned())
+}
+
+/// How messages of a call are compressed, or the name of a way that is not known.
+fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, String> {
+    match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Ok(None),
+        Some(b"gzip") => Ok(Some(Encoding::Gzip)),
+        Some(b"zstd") => Ok(Some(Encoding::Zstd)),
+        Some(unknown) => Err(unknown.escape_ascii().to_string()),
     }
+}
+
+/// The answer to a request that was taken.
+fn taken(response: &Response, accepted: Option<Encoding>) -> http::Response<Body> {
+    let mut message = response.encode_to_vec();
+    let encoding = accepted.filter(|_| message.len() >= answer::WORTH_COMPRESSING);
+    if let Some(encoding) = encoding {
+        message = compress(encoding, None, &message);
+    }
+    let mut body = BytesMut::with_capacity(PREFIX + message.len());
+    body.put_u8(encoding.is_some().into());
+    body.put_u32(u32::try_from(message.len()).expect("an answer is far below 4 GiB"));
+    body.put_slice(&message);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let body = Full::new(body.freeze()).with_trailers(ready(Some(Ok(trailers))));
+    let mut answer = http::Response::new(Body::new(body));
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static(ACCEPTED));
+    if let Some(encoding) = encoding {
+        headers.insert("grpc-encoding", HeaderValue::from_static(encoding.name()));
+    }
+    answer
 }
 
 /// Whether a request is gRPC, in whatever format its message is said to be.
@@ -175,35 +208,6 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         // Others begin like it, such as gRPC-Web.
         rest.is_empty() || rest.starts_with(['+', ';'])
     })
-}
-
-/// Nothing panics while it holds the lock.
-fn lock(held: &Held) -> std::sync::MutexGuard<'_, Reservation> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The one message of a call.
-async fn read(mut stream: Streaming<Bytes>, max: usize) -> Result<Bytes, Status> {
-    let body = stream.message().await.map_err(|status| refusal(status, max))?;
-    let body = body.ok_or_else(|| Error::Undecodable("the call carries no message".to_owned()))?;
-    // Reading on to the end also keeps HTTP/2 from resetting a stream whose sender has not closed it yet.
-    match stream.message().await.map_err(|status| refusal(status, max))? {
-        None => Ok(body),
-        Some(_) => Err(Error::Undecodable("the call carries more than one message".to_owned()).into()),
-    }
-}
-
-/// What the sender is told about a message that tonic could not read.
-fn refusal(status: Status, max: usize) -> Status {
-    match status.code() {
-        // tonic's OUT_OF_RANGE would make the sender try the same request again; RESOURCE_EXHAUSTED without
-        // RetryInfo makes it give up.
-        Code::OutOfRange | Code::ResourceExhausted => {
-            Error::TooLarge { limit: max, key: "max_recv_msg_size_mib" }.into()
-        }
-        Code::Internal => Error::Undecodable(status.message().to_owned()).into(),
-        _ => status,
-    }
 }
 
 /// The `grpc-timeout` header: at most eight digits and a unit. One that makes no sense is none.

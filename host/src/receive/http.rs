@@ -8,14 +8,19 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, Method, header};
+use http_body::Body as _;
 use tonic::body::Body;
 use tower::Service;
 
 pub use self::{answer::MediaType, decorate::Decorated};
 
-use super::{Handler, Request, Response, Signal};
+use super::{
+    Handler, Request, Response, Signal,
+    body::{self, Encoded, Limit, Pieces},
+};
 use crate::{
     compression::Encoding,
     config::HttpListener,
@@ -24,7 +29,6 @@ use crate::{
 };
 
 pub(crate) mod answer;
-mod body;
 mod decorate;
 
 /// Serves the paths of all signals.
@@ -50,11 +54,11 @@ impl<H: Handler> OtlpHttp<H> {
         if head.method != Method::POST {
             return Err(Error::Method(head.method));
         }
-        let encoded = body::Encoded {
+        let encoded = Encoded {
             signal,
             media_type: media_type(&head.headers)?,
             encoding: encoding(&head.headers)?,
-            limit: self.settings.max_request_body_size,
+            limit: self.limit(),
         };
         // What the request holds is given back when it is answered, or its sender has gone.
         let mut held = self.memory.open();
@@ -72,12 +76,26 @@ impl<H: Handler> OtlpHttp<H> {
     }
 
     /// The body as it came, all of which must be there in time.
-    async fn read(&self, body: Body, held: &mut Reservation) -> Result<bytes::Bytes, Error> {
-        let reading = body::read(body, self.settings.max_request_body_size, held);
+    async fn read(&self, mut body: Body, held: &mut Reservation) -> Result<Bytes, Error> {
+        let limit = self.limit();
+        if body.size_hint().lower() > limit.bytes as u64 {
+            return Err(limit.exceeded());
+        }
+        let reading = async {
+            let mut pieces = Pieces::default();
+            while let Some(data) = body::next(&mut body, limit.bytes - pieces.so_far().len(), limit, held).await? {
+                pieces.push(data);
+            }
+            Ok(pieces.whole())
+        };
         match self.settings.read_timeout {
             Some(time) => tokio::time::timeout(time, reading).await.map_err(|_| Error::Slow(time))?,
             None => reading.await,
         }
+    }
+
+    fn limit(&self) -> Limit {
+        Limit { bytes: self.settings.max_request_body_size, key: "max_request_body_size" }
     }
 }
 
@@ -94,7 +112,7 @@ impl<H: Handler> Service<http::Request<Body>> for OtlpHttp<H> {
         let this = self.clone();
         async move {
             let media_type = MediaType::of(request.headers());
-            let accepted = answer::accepted(request.headers());
+            let accepted = answer::accepted(request.headers(), header::ACCEPT_ENCODING.as_str());
             let answer = match this.export(request).await {
                 Ok((signal, response)) => answer::taken(signal, response, media_type.unwrap_or_default()),
                 Err(error) => answer::refused(Refusal::from(error), media_type),

@@ -83,7 +83,7 @@ async fn what_is_no_request_is_an_error_with_its_line() {
     let none = "no export request: its top key is none of resourceLogs, resourceSpans, resourceMetrics";
     check("\n\n{}", &format!("input.jsonl:3: {none}")).await;
     check("[]", &format!("input.jsonl:1: {none}")).await;
-    check("{\"resourceLogs\": 1}", "input.jsonl:1: resourceLogs: expected an array, found 1").await;
+    check("{\"resourceLogs\": 1}", "input.jsonl:1: resourceLogs: invalid type: integer `1`, expected an array").await;
     check("{\"resourceLogs\"", "input.jsonl:1: EOF while parsing an object at line 1 column 15").await;
     check("", "input.jsonl: there is nothing in it").await;
 }

@@ -4,6 +4,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
+use http_body::Frame;
 use http_body_util::{Full, StreamBody};
 use opentelemetry_proto::tonic::collector::{
     metrics::v1::{ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient},
@@ -11,16 +12,16 @@ use opentelemetry_proto::tonic::collector::{
 };
 use tokio::net::TcpListener;
 use tonic::{
-    client,
+    Code, client,
+    codec::CompressionEncoding,
     transport::{Server, server::TcpIncoming},
 };
 
 use super::*;
 use crate::{
-    codec::ClientCodec,
     receive::PartialSuccess,
     status::{Error, retry_delay},
-    testing::{channel, client, grpc_listener, logs, logs_bytes},
+    testing::{ClientCodec, channel, client, grpc_listener, logs, logs_bytes},
 };
 
 /// Keeps what it gets and gives one answer to all.

@@ -25,7 +25,7 @@ pub enum MediaType {
 }
 
 /// What is smaller than this travels in one packet either way, so that compressing it would gain nothing.
-const WORTH_COMPRESSING: usize = 1 << 10;
+pub(in crate::receive) const WORTH_COMPRESSING: usize = 1 << 10;
 
 impl MediaType {
     /// What the `Content-Type` of a request says. Parameters of it mean nothing.
@@ -96,9 +96,9 @@ pub(crate) fn into_http(refusal: Refusal, media_type: Option<MediaType>) -> http
     compressed(refused(refusal, media_type), None)
 }
 
-/// The compression that a sender asks for: of those that it weighs most, the first.
-pub(super) fn accepted(headers: &HeaderMap) -> Option<Encoding> {
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+/// The compression that a sender asks for in the header `name`: of those that it weighs most, the first.
+pub(in crate::receive) fn accepted(headers: &HeaderMap, name: &str) -> Option<Encoding> {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let mut best = None;
     for choice in values.flat_map(|value| value.split(',')) {
         let mut parts = choice.split(';').map(str::trim);

@@ -2,11 +2,10 @@
 use std::panic::resume_unwind;
 
 use bytes::{Bytes, BytesMut};
-use http_body::Body as _;
-use http_body_util::BodyExt;
+use http_body_util::BodyExt as _;
 use tonic::body::Body;
 
-use super::MediaType;
+use super::http::MediaType;
 use crate::{
     compression::{DecompressError, Encoding, decompress_into},
     json,
@@ -15,14 +14,21 @@ use crate::{
     status::Error,
 };
 
+/// How large a message may be, compressed or not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) bytes: usize,
+    /// The configuration's name for it.
+    pub(super) key: &'static str,
+}
+
 /// What has to be known of a body to make a message of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Encoded {
     pub(super) signal: Signal,
     pub(super) media_type: MediaType,
     pub(super) encoding: Option<Encoding>,
-    /// How large it may be, compressed or not, in bytes.
-    pub(super) limit: usize,
+    pub(super) limit: Limit,
 }
 
 /// A message.
@@ -34,39 +40,65 @@ pub(super) struct Decoded {
     pub(super) json: Option<Bytes>,
 }
 
-/// The configuration's name for the limit.
-const LIMIT: &str = "max_request_body_size";
-
-/// How much room is made before the first byte is there. Buffers grow, so this only spares small requests the growing.
-const FIRST_ROOM: usize = 64 << 10;
+/// What came of a body so far. A body that comes in one piece is not copied.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    first: Bytes,
+    all: BytesMut,
+}
 
 /// How many bytes on the wire are decoded where the request is served. It takes about as long as a filter; more of it
 /// would keep other requests waiting.
 const AT_ONCE: usize = 16 << 10;
 
-/// Reads a body of at most `limit` bytes, all of which are reserved as they come.
+/// The next piece of `body`, which is reserved, or nothing at its end. It may be as long as `room`.
 ///
 /// # Errors
 /// [`Error::TooLarge`] before more is read; [`Error::OverLimit`]; [`Error::Undecodable`] where the body breaks off.
-pub(super) async fn read(mut body: Body, limit: usize, held: &mut Reservation) -> Result<Bytes, Error> {
-    let too_large = Error::TooLarge { limit, key: LIMIT };
-    let announced = body.size_hint();
-    if announced.lower() > limit as u64 {
-        return Err(too_large);
-    }
-    let room = announced.exact().and_then(|exact| usize::try_from(exact).ok()).unwrap_or_default();
-    let mut message = BytesMut::with_capacity(room.min(FIRST_ROOM));
+pub(super) async fn next(
+    body: &mut Body,
+    room: usize,
+    limit: Limit,
+    held: &mut Reservation,
+) -> Result<Option<Bytes>, Error> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| Error::Undecodable(format!("the body breaks off: {}", e.message())))?;
         // Trailers mean nothing here.
         let Ok(data) = frame.into_data() else { continue };
-        if data.len() > limit - message.len() {
-            return Err(too_large);
+        if data.len() > room {
+            return Err(limit.exceeded());
         }
         held.grow(data.len())?;
-        message.extend_from_slice(&data);
+        return Ok(Some(data));
     }
-    Ok(message.freeze())
+    Ok(None)
+}
+
+impl Limit {
+    pub(super) fn exceeded(self) -> Error {
+        Error::TooLarge { limit: self.bytes, key: self.key }
+    }
+}
+
+impl Pieces {
+    pub(super) fn push(&mut self, data: Bytes) {
+        if self.all.is_empty() && self.first.is_empty() {
+            self.first = data;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&data);
+    }
+
+    pub(super) fn so_far(&self) -> &[u8] {
+        if self.all.is_empty() { &self.first } else { &self.all }
+    }
+
+    pub(super) fn whole(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
 }
 
 impl Encoded {
@@ -89,7 +121,12 @@ impl Encoded {
         let content = match self.encoding {
             None => wire,
             Some(encoding) => {
-                let content = decompress_into(held, encoding, &wire, self.limit)?;
+                let content = decompress_into(held, encoding, &wire, self.limit.bytes);
+                let content = content.map_err(|error| match error {
+                    DecompressError::TooLarge(_) => self.limit.exceeded(),
+                    DecompressError::OverLimit(over) => over.into(),
+                    DecompressError::Corrupt { .. } => Error::Undecodable(format!("the body is {error}")),
+                })?;
                 drop(wire);
                 Bytes::from(content)
             }
@@ -107,15 +144,5 @@ impl Encoded {
         // The message is there twice when it is sent: as it came, and as it was encoded for a destination.
         held.resize(2 * body.len() + json.as_ref().map_or(0, Bytes::len))?;
         Ok(Decoded { body, json })
-    }
-}
-
-impl From<DecompressError> for Error {
-    fn from(error: DecompressError) -> Self {
-        match error {
-            DecompressError::TooLarge(limit) => Self::TooLarge { limit, key: LIMIT },
-            DecompressError::OverLimit(over) => Self::OverLimit(over),
-            DecompressError::Corrupt { .. } => Self::Undecodable(format!("the body is {error}")),
-        }
     }
 }
