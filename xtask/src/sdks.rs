@@ -45,9 +45,9 @@ pub(crate) fn prepare(sdks: &[Sdk]) -> Result<()> {
     // All that is missing is said at once, and before anything is built.
     let missing: Vec<_> = recipes.iter().flat_map(Recipe::missing).collect();
     if !missing.is_empty() {
+        let missing = missing.join(", ");
         bail!(
-            "{} missing, and the official SDKs are tested with it: install it, or test some SDKs only with --sdks",
-            missing.join(", ")
+            "the official SDKs are tested with what is missing here: {missing}. Install it, or choose SDKs by --sdks"
         );
     }
     recipes.iter().try_for_each(Recipe::prepare)

@@ -22,6 +22,9 @@ const PROTOCOLS: [Protocol; 3] = [
 
 const COMPRESSIONS: [&str; 3] = ["none", "gzip", "zstd"];
 
+/// With these keys a Collector's exporter answers for what it sends: it takes only what the next one took.
+const UNQUEUED: &str = "sending_queue: { enabled: false }, retry_on_failure: { enabled: false }";
+
 /// The way of one request: a protocol and a compression to Sluicegate, and the same from there.
 struct Way {
     name: String,
@@ -97,6 +100,3 @@ async fn every_protocol_leads_to_every_other() {
         otlp::assert_same(name, &through.lines().collect::<Vec<_>>(), &straight);
     }
 }
-
-/// With these keys a Collector's exporter answers for what it sends: it takes only what the next one took.
-const UNQUEUED: &str = "sending_queue: { enabled: false }, retry_on_failure: { enabled: false }";

@@ -59,7 +59,7 @@ fn emit(loggers: &SdkLoggerProvider, tracers: &SdkTracerProvider, meters: &SdkMe
             let child = tracer.span_builder(format!("child {n:03}")).with_kind(SpanKind::Client);
             tracer.in_span_with_builder(child, |context| {
                 context.span().add_event("halfway", vec![KeyValue::new("n", i64::from(n))]);
-                if n % 10 == 0 {
+                if n.is_multiple_of(10) {
                     context.span().set_status(Status::error("every tenth"));
                 }
                 let severity = SEVERITIES[n as usize % SEVERITIES.len()];
@@ -73,7 +73,7 @@ fn emit(loggers: &SdkLoggerProvider, tracers: &SdkTracerProvider, meters: &SdkMe
                 record.add_attribute("map", map());
                 logger.emit(record);
                 if let Some(milliseconds) = DURATIONS.get(n as usize) {
-                    duration.record(*milliseconds, &[KeyValue::new("even", n % 2 == 0)]);
+                    duration.record(*milliseconds, &[KeyValue::new("even", n.is_multiple_of(2))]);
                 }
             });
         });
@@ -91,7 +91,7 @@ fn attributes(n: u32) -> Vec<KeyValue> {
         KeyValue::new("int", i64::from(n)),
         KeyValue::new("large", (1_i64 << 53) + 1),
         KeyValue::new("double", f64::from(n) + 0.5),
-        KeyValue::new("bool", n % 2 == 0),
+        KeyValue::new("bool", n.is_multiple_of(2)),
         KeyValue::new("strings", array(strings.into())),
         KeyValue::new("ints", array(vec![1, -2, 3].into())),
         KeyValue::new("doubles", array(vec![0.5, 1e-300].into())),
