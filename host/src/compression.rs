@@ -5,6 +5,7 @@ use std::{
     io::{self, BufRead, Read, Write},
 };
 
+use bytes::Bytes;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use crate::memory::{OverLimit, Reservation};
@@ -50,10 +51,13 @@ const STEP: usize = 1 << 20;
 /// twice the time.
 const BOMB: usize = 100;
 
-/// A compressed message, and how much of it is left to be read.
-struct Input<'a> {
-    rest: &'a [u8],
-    left: &'a Cell<usize>,
+/// A compressed message as it is read.
+struct Input<'a, T> {
+    /// What is left of it, and how much of the first of them is read.
+    pieces: &'a [T],
+    at: usize,
+    /// How many bytes were read in all.
+    taken: &'a Cell<usize>,
 }
 
 impl Encoding {
@@ -94,47 +98,48 @@ impl fmt::Display for Encoding {
 /// # Errors
 /// [`DecompressError`].
 pub fn decompress(encoding: Encoding, message: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
-    unpack(encoding, message, limit, |_| Ok(()))
+    unpack(encoding, &[message], limit, |_| Ok(()))
 }
 
-/// The same, with every byte reserved soon after it is there.
+/// The same for a message in pieces, with every byte reserved soon after it is there.
 ///
 /// # Errors
 /// [`DecompressError`]. What was reserved until then stays so.
 pub fn decompress_into(
     reservation: &mut Reservation,
     encoding: Encoding,
-    message: &[u8],
+    message: &[Bytes],
     limit: usize,
 ) -> Result<Vec<u8>, DecompressError> {
     unpack(encoding, message, limit, |bytes| reservation.grow(bytes))
 }
 
-fn unpack(
+fn unpack<T: AsRef<[u8]>>(
     encoding: Encoding,
-    message: &[u8],
+    message: &[T],
     limit: usize,
     mut reserve: impl FnMut(usize) -> Result<(), OverLimit>,
 ) -> Result<Vec<u8>, DecompressError> {
     let corrupt = |reason| DecompressError::Corrupt { encoding, reason };
     let too_large = || DecompressError::TooLarge(limit);
-    let left = Cell::new(message.len());
+    let length = message.iter().map(|piece| piece.as_ref().len()).sum::<usize>();
+    let taken = Cell::new(0);
     let open = || {
-        let reader = reader(encoding, Input { rest: message, left: &left }).map_err(corrupt);
+        let reader = reader(encoding, Input { pieces: message, at: 0, taken: &taken }).map_err(corrupt);
         reader.map(|reader| reader.take(limit as u64 + 1))
     };
     let mut reader = open()?;
     // Log records shrink to a fifth or less; a bomb gets no more room than it fills.
-    let mut body = Vec::with_capacity((message.len().saturating_mul(4)).min(limit));
+    let mut body = Vec::with_capacity(length.saturating_mul(4).min(limit));
     let mut reserved = 0;
     loop {
-        let before = left.get();
+        let before = taken.get();
         (&mut reader).take(STEP as u64).read_to_end(&mut body).map_err(corrupt)?;
         let read = body.len() - reserved;
         if body.len() > limit {
             return Err(too_large());
         }
-        if read == STEP && read > BOMB * (before - left.get()) {
+        if read == STEP && read > BOMB * (taken.get() - before) {
             break;
         }
         reserve(read)?;
@@ -154,7 +159,7 @@ fn unpack(
 }
 
 /// What decompresses `input`.
-fn reader<'a>(encoding: Encoding, input: Input<'a>) -> io::Result<Box<dyn Read + 'a>> {
+fn reader<'a, T: AsRef<[u8]>>(encoding: Encoding, input: Input<'a, T>) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match encoding {
         Encoding::Gzip => Box::new(MultiGzDecoder::new(input)),
         Encoding::Zstd => {
@@ -162,27 +167,33 @@ fn reader<'a>(encoding: Encoding, input: Input<'a>) -> io::Result<Box<dyn Read +
             decoder.window_log_max(MAX_ZSTD_WINDOW)?;
             Box::new(decoder)
         }
-        Encoding::Deflate if is_zlib(input.rest) => Box::new(ZlibDecoder::new(input)),
+        Encoding::Deflate if is_zlib(input.pieces) => Box::new(ZlibDecoder::new(input)),
         Encoding::Deflate => Box::new(DeflateDecoder::new(input)),
     })
 }
 
-impl Read for Input<'_> {
+impl<T: AsRef<[u8]>> Read for Input<'_, T> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let read = self.rest.read(to)?;
-        self.left.set(self.rest.len());
+        let read = self.fill_buf()?.read(to)?;
+        self.consume(read);
         Ok(read)
     }
 }
 
-impl BufRead for Input<'_> {
+impl<T: AsRef<[u8]>> BufRead for Input<'_, T> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        Ok(self.rest)
+        while let [first, rest @ ..] = self.pieces {
+            if self.at < first.as_ref().len() {
+                return Ok(&first.as_ref()[self.at..]);
+            }
+            (self.pieces, self.at) = (rest, 0);
+        }
+        Ok(&[])
     }
 
     fn consume(&mut self, bytes: usize) {
-        self.rest.consume(bytes);
-        self.left.set(self.rest.len());
+        self.at += bytes;
+        self.taken.set(self.taken.get() + bytes);
     }
 }
 
@@ -193,6 +204,8 @@ impl BufRead for Input<'_> {
 #[must_use]
 pub fn compress(encoding: Encoding, level: Option<i32>, message: &[u8]) -> Vec<u8> {
     let buffer = Vec::with_capacity(message.len() / 4);
+    // The Collector writes zlib's default as -1.
+    let level = level.filter(|level| *level != -1);
     let flate = || level.map_or(flate2::Compression::default(), |level| flate2::Compression::new(level.unsigned_abs()));
     let compressed = match encoding {
         Encoding::Gzip => {
@@ -213,10 +226,11 @@ pub fn compress(encoding: Encoding, level: Option<i32>, message: &[u8]) -> Vec<u
     compressed.expect("memory takes everything")
 }
 
-/// Whether `message` begins like zlib's format (RFC 1950, section 2.2): the method is deflate, and the check fits.
-fn is_zlib(message: &[u8]) -> bool {
-    match message {
-        [method, flags, ..] => method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0,
+/// Whether a message begins like zlib's format (RFC 1950, section 2.2): the method is deflate, and the check fits.
+fn is_zlib<T: AsRef<[u8]>>(pieces: &[T]) -> bool {
+    let mut bytes = pieces.iter().flat_map(|piece| piece.as_ref());
+    match (bytes.next(), bytes.next()) {
+        (Some(method), Some(flags)) => method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0,
         _ => true,
     }
 }
@@ -277,11 +291,12 @@ mod tests {
         let zeros = vec![0; 3 * STEP + 1];
         for encoding in ALL {
             let compressed = compress(encoding, None, &zeros);
+            let pieces: Vec<_> = compressed.chunks(7).map(Bytes::copy_from_slice).collect();
             let memory = MemoryLimiter::new(zeros.len());
             let mut reservation = memory.open();
-            let body = decompress_into(&mut reservation, encoding, &compressed, zeros.len()).unwrap();
+            let body = decompress_into(&mut reservation, encoding, &pieces, zeros.len()).unwrap();
             assert_eq!((body.len(), memory.in_use()), (zeros.len(), zeros.len()), "{encoding}");
-            let error = decompress_into(&mut memory.open(), encoding, &compressed, zeros.len()).unwrap_err();
+            let error = decompress_into(&mut memory.open(), encoding, &pieces, zeros.len()).unwrap_err();
             assert!(matches!(error, DecompressError::OverLimit(_)), "{encoding}: {error}");
         }
     }

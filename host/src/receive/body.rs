@@ -1,7 +1,7 @@
 //! From a body on the wire to a message.
 use std::panic::resume_unwind;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use tonic::body::Body;
 
@@ -40,11 +40,11 @@ pub(super) struct Decoded {
     pub(super) json: Option<Bytes>,
 }
 
-/// What came of a body so far. A body that comes in one piece is not copied.
+/// What came of a body so far, in the pieces in which it came: a buffer that grows would hold it several times over.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
-    first: Bytes,
-    all: BytesMut,
+    pieces: Vec<Bytes>,
+    len: usize,
 }
 
 /// How many bytes on the wire are decoded where the request is served. It takes about as long as a filter; more of it
@@ -82,28 +82,48 @@ impl Limit {
 
 impl Pieces {
     pub(super) fn push(&mut self, data: Bytes) {
-        if self.all.is_empty() && self.first.is_empty() {
-            self.first = data;
-            return;
-        }
-        if self.all.is_empty() {
-            self.all.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.all.extend_from_slice(&data);
+        self.len += data.len();
+        self.pieces.push(data);
     }
 
-    pub(super) fn so_far(&self) -> &[u8] {
-        if self.all.is_empty() { &self.first } else { &self.all }
+    /// In bytes.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
-    pub(super) fn whole(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    /// The first `N` bytes, where there are so many.
+    pub(super) fn start<const N: usize>(&self) -> Option<[u8; N]> {
+        let mut start = [0; N];
+        let bytes = self.pieces.iter().flatten();
+        let found = start.iter_mut().zip(bytes).map(|(to, byte)| *to = *byte).count();
+        (found == N).then_some(start)
+    }
+
+    /// Leaves the first `count` bytes out.
+    pub(super) fn skip(&mut self, mut count: usize) {
+        for piece in &mut self.pieces {
+            let skipped = count.min(piece.len());
+            piece.advance(skipped);
+            count -= skipped;
+            self.len -= skipped;
+        }
+    }
+
+    /// In one piece. What is in one already is not copied.
+    fn whole(mut self) -> Bytes {
+        self.pieces.retain(|piece| !piece.is_empty());
+        if self.pieces.len() > 1 {
+            let mut whole = BytesMut::with_capacity(self.len);
+            self.pieces.drain(..).for_each(|piece| whole.put(piece));
+            return whole.freeze();
+        }
+        self.pieces.pop().unwrap_or_default()
     }
 }
 
 impl Encoded {
     /// Makes a message of `wire`, and of `held`, which covers `wire`, what covers the message and its way out.
-    pub(super) async fn decode(self, wire: Bytes, mut held: Reservation) -> Result<(Decoded, Reservation), Error> {
+    pub(super) async fn decode(self, wire: Pieces, mut held: Reservation) -> Result<(Decoded, Reservation), Error> {
         let is_plain = self.encoding.is_none() && self.media_type == MediaType::Protobuf;
         if is_plain || wire.len() <= AT_ONCE {
             return Ok((self.decode_now(wire, &mut held)?, held));
@@ -117,11 +137,14 @@ impl Encoded {
         }
     }
 
-    fn decode_now(self, wire: Bytes, held: &mut Reservation) -> Result<Decoded, Error> {
+    fn decode_now(self, wire: Pieces, held: &mut Reservation) -> Result<Decoded, Error> {
         let content = match self.encoding {
-            None => wire,
+            None => {
+                held.resize(2 * wire.len())?;
+                wire.whole()
+            }
             Some(encoding) => {
-                let content = decompress_into(held, encoding, &wire, self.limit.bytes);
+                let content = decompress_into(held, encoding, &wire.pieces, self.limit.bytes);
                 let content = content.map_err(|error| match error {
                     DecompressError::TooLarge(_) => self.limit.exceeded(),
                     DecompressError::OverLimit(over) => over.into(),

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt as _, Full};
@@ -134,33 +134,31 @@ impl<H: Handler> OtlpGrpc<H> {
 }
 
 /// The one message of a call, and whether it is compressed.
-async fn read(mut body: Body, limit: Limit, held: &mut Reservation) -> Result<(bool, Bytes), Error> {
+async fn read(mut body: Body, limit: Limit, held: &mut Reservation) -> Result<(bool, Pieces), Error> {
     let mut pieces = Pieces::default();
     let most = limit.bytes.saturating_add(PREFIX);
-    while let Some(data) = body::next(&mut body, most - pieces.so_far().len(), limit, held).await? {
+    while let Some(data) = body::next(&mut body, most - pieces.len(), limit, held).await? {
         pieces.push(data);
         // What only claims to be too large is not waited for.
-        if let Some((_, length)) = prefix(pieces.so_far())
-            && length > limit.bytes
-        {
+        if prefix(&pieces).is_some_and(|(_, length)| length > limit.bytes) {
             return Err(limit.exceeded());
         }
     }
-    let mut whole = pieces.whole();
-    match prefix(&whole) {
-        None if whole.is_empty() => Err(undecodable("the call carries no message")),
-        Some((flag @ 0..=1, length)) if length == whole.len() - PREFIX => Ok((flag == 1, whole.split_off(PREFIX))),
-        Some((0..=1, length)) if length < whole.len() - PREFIX => {
-            Err(undecodable("the call carries more than one message"))
-        }
+    let prefix = prefix(&pieces);
+    let is_empty = pieces.len() == 0;
+    pieces.skip(PREFIX);
+    match prefix {
+        None if is_empty => Err(undecodable("the call carries no message")),
+        Some((flag @ 0..=1, length)) if length == pieces.len() => Ok((flag == 1, pieces)),
+        Some((0..=1, length)) if length < pieces.len() => Err(undecodable("the call carries more than one message")),
         _ => Err(undecodable("the call's message is cut off, or framed in another way than gRPC's")),
     }
 }
 
 /// Whether a message is compressed, and its length, as soon as that has come.
-fn prefix(bytes: &[u8]) -> Option<(u8, usize)> {
-    let (&[flag, a, b, c, d], _) = bytes.split_first_chunk()?;
-    Some((flag, u32::from_be_bytes([a, b, c, d]) as usize))
+fn prefix(pieces: &Pieces) -> Option<(u8, usize)> {
+    let [flag, length @ ..] = pieces.start::<PREFIX>()?;
+    Some((flag, u32::from_be_bytes(length) as usize))
 }
 
 fn undecodable(reason: &str) -> Error {

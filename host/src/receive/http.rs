@@ -8,7 +8,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, Method, header};
 use http_body::Body as _;
@@ -76,17 +75,17 @@ impl<H: Handler> OtlpHttp<H> {
     }
 
     /// The body as it came, all of which must be there in time.
-    async fn read(&self, mut body: Body, held: &mut Reservation) -> Result<Bytes, Error> {
+    async fn read(&self, mut body: Body, held: &mut Reservation) -> Result<Pieces, Error> {
         let limit = self.limit();
         if body.size_hint().lower() > limit.bytes as u64 {
             return Err(limit.exceeded());
         }
         let reading = async {
             let mut pieces = Pieces::default();
-            while let Some(data) = body::next(&mut body, limit.bytes - pieces.so_far().len(), limit, held).await? {
+            while let Some(data) = body::next(&mut body, limit.bytes - pieces.len(), limit, held).await? {
                 pieces.push(data);
             }
-            Ok(pieces.whole())
+            Ok(pieces)
         };
         match self.settings.read_timeout {
             Some(time) => tokio::time::timeout(time, reading).await.map_err(|_| Error::Slow(time))?,
