@@ -7,6 +7,7 @@ mod commands;
 mod connections;
 mod delivery;
 mod destinations;
+mod documented;
 mod examples;
 mod http;
 mod overload;

@@ -114,3 +114,17 @@ async fn health_is_answered_beside_otlp() {
         assert_eq!((answer.status, &answer.body[..]), (200, &[0, 0, 0, 0, 2, 0x08, 1][..]), "{answer:?}");
     }
 }
+
+/// A record whose trace or span id has a wrong length is one without; it is neither refused nor changed.
+#[tokio::test]
+async fn ids_of_a_wrong_length_fail_nothing() {
+    let sink = Sink::start();
+    let config = Config::to(&sink.endpoint()).filter("drop_below_severity", "settings: { minimum: INFO }");
+    let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
+    let mut records = [otlp::record(9, "short"), otlp::record(9, "long"), otlp::record(5, "dropped")];
+    (records[0].trace_id, records[0].span_id) = (vec![1; 3], vec![2; 7]);
+    (records[1].trace_id, records[1].span_id) = (vec![3; 17], vec![4; 64]);
+    let answer = sluicegate.sender().send_logs(&otlp::request(records.clone())).await.expect("it is taken");
+    assert_eq!(answer.partial_success, None);
+    assert_eq!(sink.logs(), [otlp::request(records[..2].to_vec())]);
+}
