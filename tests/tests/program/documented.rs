@@ -16,7 +16,11 @@ fn every_test_that_the_page_names_is_there() {
         let folder = if file.starts_with("program/") || file.starts_with("e2e/") { "tests/tests" } else { "host/src" };
         let path = root().join(folder).join(file).with_extension("rs");
         let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}::{test}: {}: {e}", path.display()));
-        let is_test = text.split("test]\n").skip(1).any(|rest| rest.contains(&format!("fn {test}(")));
+        let lines: Vec<_> = text.lines().map(str::trim_start).collect();
+        let is_test = lines.windows(2).any(|lines| {
+            let is_attribute = lines[0].starts_with("#[test") || lines[0].starts_with("#[tokio::test");
+            is_attribute && lines[1].contains(&format!("fn {test}("))
+        });
         assert!(is_test, "{} has no test {test}", path.display());
     }
     let requirements = page.lines().filter(|line| line.starts_with("| ") && line.ends_with("| |"));
