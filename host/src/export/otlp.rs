@@ -113,7 +113,7 @@ impl Otlp {
             // The destination may stop working on what nobody waits for any more.
             otlp_grpc::set_timeout(&mut headers, deadline.saturating_duration_since(started));
         }
-        let call = message.transport.post(message.path, &headers, &message.content);
+        let call = message.transport.post(message.path, &headers, &message.content, deadline);
         let answer = match deadline {
             None => call.await?,
             Some(deadline) => match timeout_at(deadline, call).await {
