@@ -65,3 +65,18 @@ async fn what_was_taken_arrives_twice_when_the_sender_goes_away() {
         assert!(page.contains(line), "{line} in {page}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn all_ends_before_the_senders_wait_does() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let metrics = Metrics::new();
+    let settings = config::OtlpExporter { timeout: None, ..otlp_grpc(silent.local_addr().unwrap()) };
+    let exporter = Exporter::new("a", &config::Exporter::Otlp(settings)).unwrap();
+    let destinations = Destinations(vec![Destination { exporter, counts: metrics.exporter("a") }]);
+    let started = Instant::now();
+    let deadline = Some(started + Duration::from_secs(10));
+    let request = Request { deadline, ..Request::new(Signal::Traces, Bytes::new()) };
+    deliver(destinations.parcels(&request), &request, |_| 0).await.unwrap_err();
+    let waited = started.elapsed();
+    assert!((9000..9100).contains(&waited.as_millis()), "{waited:?}");
+}
