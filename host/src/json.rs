@@ -6,7 +6,10 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{receive::Signal, schema::Schema};
+use crate::{
+    receive::Signal,
+    schema::{self, Schema},
+};
 
 mod read;
 mod write;
@@ -21,15 +24,13 @@ pub struct Error {
     pub reason: String,
 }
 
-/// How deep messages may be nested, as in prost.
-const MAX_DEPTH: usize = 100;
-
 /// Writes the export request `body` as one line of text, without a line break. Fields that OTLP does not have are
 /// left out, as JSON has no place for them.
 ///
 /// # Errors
 /// [`Error`], when `body` is not such a message.
 pub fn to_json(signal: Signal, body: &[u8]) -> Result<Vec<u8>, Error> {
+    schema::check(signal, body).map_err(|e| Error::new(e.to_string()))?;
     // Text is seldom smaller than the wire format, and mostly less than three times as large.
     let mut text = Vec::with_capacity(2 * body.len());
     write::message(&mut text, Schema::get().request(signal), body)?;
@@ -68,14 +69,6 @@ pub fn signal(document: &Value) -> Option<Signal> {
 impl Error {
     fn new(reason: impl Into<String>) -> Self {
         Self { place: String::new(), reason: reason.into() }
-    }
-
-    /// The same error, seen from one message further out.
-    fn within(mut self, name: &str, index: Option<usize>) -> Self {
-        let index = index.map(|index| format!("[{index}]")).unwrap_or_default();
-        let dot = if self.place.is_empty() { "" } else { "." };
-        self.place = format!("{name}{index}{dot}{}", self.place);
-        self
     }
 }
 

@@ -22,6 +22,7 @@ pub mod config;
 pub mod export;
 pub mod files;
 pub mod filter;
+mod items;
 pub mod json;
 pub mod memory;
 pub mod pipeline;

@@ -2,13 +2,13 @@
 
 mod account;
 mod chain;
-mod items;
 mod load;
 mod route;
 
 use std::sync::Arc;
 
 use crate::batch::Batch;
+use crate::items;
 use crate::receive::{Handler, Request, Response, Signal};
 use crate::schema;
 use crate::status::Error;

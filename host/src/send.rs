@@ -79,7 +79,7 @@ impl<R: Write, C: Write> Sender<R, C> {
             })?;
             let body = json::from_json(signal, &document).map_err(|e| wrong(e.to_string()))?;
             let request = Request::new(signal, body);
-            let counts = export::summary(&request).map_err(|e| wrong(e.to_string()))?;
+            let counts = export::summary(&request);
             let (all, answer) = match self.exporter.export(request).await {
                 Ok(response) => answer(response),
                 Err(e) => (false, format!("not taken: {}", e.cause)),

@@ -5,17 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use prost::Message;
 use serde_json::Value;
 
-use self::lines::Summary;
 use super::{
     Cause,
     turn::{Turn, blocking, until},
 };
 use crate::{
     config::Verbosity,
-    json,
+    items, json,
     receive::{Request, Response, Signal},
 };
 
@@ -29,6 +27,9 @@ pub(super) struct Debug {
     /// A terminal or a pipe may be slow, or stand still.
     turn: Turn,
 }
+
+/// In bytes of protobuf. Nobody reads more of one request, and as text it takes up to a hundred times the memory.
+const MAX_DETAILED: usize = 1 << 20;
 
 /// Takes the text of one request in one piece.
 type Output = dyn Fn(&str) -> io::Result<()> + Send + Sync;
@@ -61,37 +62,35 @@ impl Debug {
 }
 
 /// What `request` holds, in few words.
-pub(super) fn counts(request: &Request) -> Result<String, json::Error> {
-    Ok(format!("{}: {}", request.signal, summary(request)?.counts))
+pub(super) fn counts(request: &Request) -> String {
+    let count = |number, of| lines::count(number, of);
+    let (resources, items) = (count(items::resources(request), "resource"), items::count(request));
+    let held = match request.signal {
+        Signal::Logs => count(items, "log record"),
+        Signal::Traces => count(items, "span"),
+        Signal::Metrics => format!("{}, {}", count(items::records(request), "metric"), count(items, "data point")),
+        Signal::Profiles => count(items, "profile"),
+    };
+    format!("{}: {resources}, {held}", request.signal)
 }
 
 /// `basic`: a line with counts. `normal`: a line for each log record, span or metric, too. `detailed`: instead of
-/// those the whole request as indented OTLP JSON.
+/// those the whole request as indented OTLP JSON, if it is not too large.
 fn describe(verbosity: Verbosity, request: &Request) -> Result<String, json::Error> {
-    let Summary { counts, lines } = summary(request)?;
-    let signal = request.signal;
+    let counts = counts(request);
+    let size = request.body.len();
     Ok(match verbosity {
-        Verbosity::Basic => format!("{signal}: {counts}\n"),
-        Verbosity::Normal => format!("{signal}: {counts}\n{lines}"),
+        Verbosity::Basic => format!("{counts}\n"),
+        Verbosity::Normal => format!("{counts}\n{}", lines::of(request)),
+        Verbosity::Detailed if size > MAX_DETAILED => {
+            format!("{counts}\n… {size} bytes, of which no more than {MAX_DETAILED} are shown in detail\n")
+        }
         Verbosity::Detailed => {
-            let document: Value = serde_json::from_slice(&json::to_json(signal, &request.body)?)
+            let document: Value = serde_json::from_slice(&json::to_json(request.signal, &request.body)?)
                 .expect("what was written as JSON is JSON");
-            format!("{signal}: {counts}\n{document:#}\n")
+            format!("{counts}\n{document:#}\n")
         }
     })
-}
-
-fn summary(request: &Request) -> Result<Summary, json::Error> {
-    Ok(match request.signal {
-        Signal::Logs => lines::logs(&decode(&request.body)?),
-        Signal::Traces => lines::traces(&decode(&request.body)?),
-        Signal::Metrics => lines::metrics(&decode(&request.body)?),
-        Signal::Profiles => lines::profiles(&decode(&request.body)?),
-    })
-}
-
-fn decode<M: Message + Default>(body: &[u8]) -> Result<M, json::Error> {
-    M::decode(body).map_err(|e| json::Error { place: "request".to_owned(), reason: e.to_string() })
 }
 
 impl fmt::Debug for Debug {

@@ -293,36 +293,41 @@ fn the_last_of_several_kinds_of_value_counts() {
     assert_eq!(out, br#"{"stringValue":"y"}"#);
 }
 
+fn field(key: u8, value: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![key];
+    encode_varint(value.len() as u64, &mut bytes);
+    bytes.extend(value);
+    bytes
+}
+
+/// A request of one record, whose body is this `AnyValue`.
+fn with_body(value: &[u8]) -> Vec<u8> {
+    field(0x0a, &field(0x12, &field(0x12, &field(0x2a, value))))
+}
+
 #[test]
 fn what_is_replaced_must_be_right_too() {
-    let any = Schema::get().named(".opentelemetry.proto.common.v1.AnyValue");
     let not_utf8_then_bool = [0x0a, 1, 0xff, 0x10, 1];
     let halves_of_a_list = [0x2a, 1, 0x0a, 0x2a, 1, 0x00];
     for value in [&not_utf8_then_bool[..], &halves_of_a_list] {
-        write::message(&mut Vec::new(), any, value).unwrap_err();
+        to_json(Signal::Logs, &with_body(value)).unwrap_err();
     }
 }
 
 /// Each level merges the one below it with an empty one: what looks at both levels twice doubles its work at each.
 #[test]
 fn messages_that_are_merged_at_every_level_come_to_an_end() {
-    let field = |key: u8, value: &[u8]| {
-        let mut bytes = vec![key];
-        encode_varint(value.len() as u64, &mut bytes);
-        bytes.extend(value);
-        bytes
-    };
-    let levels = MAX_DEPTH / 2;
+    // Two messages a level, and four around the first.
+    let levels = 30;
     let mut value = Vec::new();
     for _ in 0..levels {
         value = [field(0x2a, &field(0x0a, &value)), field(0x2a, b"")].concat();
     }
-    let any = Schema::get().named(".opentelemetry.proto.common.v1.AnyValue");
-    let mut text = Vec::new();
-    write::message(&mut text, any, &value).unwrap();
-    let expected = format!("{}{{}}{}", r#"{"arrayValue":{"values":["#.repeat(levels), "]}}".repeat(levels));
+    let text = to_json(Signal::Logs, &with_body(&value)).unwrap();
+    let values = format!("{}{{}}{}", r#"{"arrayValue":{"values":["#.repeat(levels), "]}}".repeat(levels));
+    let expected = format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{values}}}]}}]}}]}}"#);
     assert_eq!(String::from_utf8(text).unwrap(), expected);
-    write::message(&mut Vec::new(), any, &field(0x2a, &field(0x0a, &value))).unwrap_err();
+    to_json(Signal::Logs, &with_body(&field(0x2a, &field(0x0a, &value)))).unwrap_err();
 }
 
 #[test]
@@ -330,16 +335,10 @@ fn bytes_nested_without_end_are_refused() {
     let mut value = Vec::new();
     for _ in 0..1000 {
         // An array value that holds one value.
-        for field in [0x0a, 0x2a] {
-            let mut outer = vec![field];
-            encode_varint(value.len() as u64, &mut outer);
-            outer.extend(&value);
-            value = outer;
-        }
+        value = field(0x2a, &field(0x0a, &value));
     }
-    let any = Schema::get().named(".opentelemetry.proto.common.v1.AnyValue");
-    let error = write::message(&mut Vec::new(), any, &value).unwrap_err();
-    assert_eq!(error.reason, "messages are nested more than 100 deep");
+    let error = to_json(Signal::Logs, &with_body(&value)).unwrap_err();
+    assert!(error.reason.contains("nested more than 64 messages deep"), "{error}");
 }
 
 proptest! {

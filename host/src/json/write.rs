@@ -4,7 +4,7 @@ use std::{fmt::Display, io::Write};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::{Error, MAX_DEPTH};
+use super::Error;
 use crate::schema::{Field, Kind, Message, Schema, Shape};
 
 /// Memory takes whatever is written to it.
@@ -19,42 +19,13 @@ enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Appends the message `bytes` of type `of` to `text`.
+/// Appends the message `bytes` of type `of` to `text`. It has been checked, with all that is in it: each occurrence of a
+/// field must be right by itself, whether or not another one replaces it or is merged with it.
 pub(super) fn message(text: &mut Vec<u8>, of: &Message, bytes: &[u8]) -> Result<(), Error> {
-    check(of, bytes, 0)?;
     object(text, of, &[bytes])
 }
 
-/// Checks a message with all that is in it. Each occurrence of a field must be right by itself, whether or not another
-/// one replaces it or is merged with it, as other readers of protobuf have it. Each is looked at once, because messages
-/// that double at each level of nesting would otherwise take without end.
-fn check(of: &Message, mut bytes: &[u8], depth: usize) -> Result<(), Error> {
-    if depth > MAX_DEPTH {
-        return Err(Error::new(format!("messages are nested more than {MAX_DEPTH} deep")));
-    }
-    let mut counts = vec![0; of.fields.len()];
-    let mut found = Vec::new();
-    while let Some((index, wire)) = next_field(of, &mut bytes)? {
-        let (field, count) = (&of.fields[index], &mut counts[index]);
-        values(field, wire, &mut bytes, &mut found).map_err(|e| e.within(&field.json_name, None))?;
-        for value in found.drain(..) {
-            let index = field.repeated.then_some(*count);
-            check_value(field, value, depth).map_err(|e| e.within(&field.json_name, index))?;
-            *count += 1;
-        }
-    }
-    Ok(())
-}
-
-fn check_value(field: &Field, value: Value<'_>, depth: usize) -> Result<(), Error> {
-    match &field.kind {
-        Kind::String => string(value).map(drop),
-        Kind::Message(of) => check(Schema::get().message(*of), value.bytes(), depth + 1),
-        _ => Ok(()),
-    }
-}
-
-/// Appends the message of type `of` that `parts` are merged to. All of them are checked.
+/// Appends the message of type `of` that `parts` are merged to.
 ///
 /// Protobuf merges the occurrences of a message, which is the same as to join their bytes. They stay apart here, as
 /// to join them at each level of nesting would copy what is innermost again and again.

@@ -1,96 +1,91 @@
 //! One line for each log record, span or metric.
 use opentelemetry_proto::tonic::{
-    collector::{
-        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-        profiles::v1development::ExportProfilesServiceRequest, trace::v1::ExportTraceServiceRequest,
-    },
     common::v1::{AnyValue, KeyValue, any_value},
     logs::v1::LogRecord,
     metrics::v1::{Metric, NumberDataPoint, metric, number_data_point},
     trace::v1::Span,
 };
+use prost::Message;
 
-/// What a request holds.
-pub(super) struct Summary {
-    /// How many of what.
-    pub(super) counts: String,
-    /// A line for each, with its line break.
-    pub(super) lines: String,
+use crate::{
+    items,
+    receive::{Request, Signal},
+};
+
+/// How many lines there are of one request at most: more than anybody reads.
+const MAX_LINES: usize = 1000;
+
+/// How large a record may be that is decoded, in bytes. Decoded, it may take a hundred times the memory.
+const MAX_RECORD: usize = 64 << 10;
+
+/// The lines of a request, as far as people read them. Records are decoded one by one, so that no request takes much
+/// memory. Profiles have no lines: they mean little without their dictionary.
+pub(super) fn of(request: &Request) -> String {
+    let line: fn(&[u8]) -> Option<String> = match request.signal {
+        Signal::Logs => |record| LogRecord::decode(record).ok().as_ref().map(log_record),
+        Signal::Traces => |record| Span::decode(record).ok().as_ref().map(span),
+        Signal::Metrics => |record| Metric::decode(record).ok().as_ref().map(metric),
+        Signal::Profiles => return String::new(),
+    };
+    let (mut lines, mut number) = (String::new(), 0);
+    items::each_record(request, |record| {
+        number += 1;
+        if number > MAX_LINES {
+            return;
+        }
+        match Some(record).filter(|record| record.len() <= MAX_RECORD).and_then(line) {
+            Some(line) => lines.push_str(&line),
+            None => lines.push_str(&format!("<{}>", count(record.len() as u64, "byte"))),
+        }
+        lines.push('\n');
+    });
+    if number > MAX_LINES {
+        lines.push_str(&format!("… and {} more\n", number - MAX_LINES));
+    }
+    lines
 }
 
-pub(super) fn logs(request: &ExportLogsServiceRequest) -> Summary {
-    let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
-    let records: Vec<_> = scopes.flat_map(|scope| &scope.log_records).collect();
-    let mut lines = String::new();
-    records.iter().for_each(|record| log_record(&mut lines, record));
-    let counts = format!("{}, {}", count(request.resource_logs.len(), "resource"), count(records.len(), "log record"));
-    Summary { counts, lines }
-}
-
-pub(super) fn traces(request: &ExportTraceServiceRequest) -> Summary {
-    let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-    let spans: Vec<_> = scopes.flat_map(|scope| &scope.spans).collect();
-    let mut lines = String::new();
-    spans.iter().for_each(|one| span(&mut lines, one));
-    let counts = format!("{}, {}", count(request.resource_spans.len(), "resource"), count(spans.len(), "span"));
-    Summary { counts, lines }
-}
-
-pub(super) fn metrics(request: &ExportMetricsServiceRequest) -> Summary {
-    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
-    let metrics: Vec<_> = scopes.flat_map(|scope| &scope.metrics).collect();
-    let mut lines = String::new();
-    let points = metrics.iter().map(|one| metric(&mut lines, one)).sum();
-    let resources = count(request.resource_metrics.len(), "resource");
-    let counts = format!("{resources}, {}, {}", count(metrics.len(), "metric"), count(points, "data point"));
-    Summary { counts, lines }
-}
-
-/// Profiles are not written line by line: they mean little without their dictionary.
-pub(super) fn profiles(request: &ExportProfilesServiceRequest) -> Summary {
-    let scopes = request.resource_profiles.iter().flat_map(|resource| &resource.scope_profiles);
-    let profiles = scopes.map(|scope| scope.profiles.len()).sum();
-    let counts = format!("{}, {}", count(request.resource_profiles.len(), "resource"), count(profiles, "profile"));
-    Summary { counts, lines: String::new() }
-}
-
-fn count(n: usize, of: &str) -> String {
+/// Such as `2 spans`.
+pub(super) fn count(n: u64, of: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{n} {of}{plural}")
 }
 
 /// Such as `INFO order placed order.id=7`.
-fn log_record(lines: &mut String, record: &LogRecord) {
+fn log_record(record: &LogRecord) -> String {
+    let mut line = String::new();
     match (&*record.severity_text, record.severity_number) {
-        ("", 0) => lines.push('-'),
-        ("", number) => lines.push_str(&severity(number)),
-        (text, _) => string(lines, text),
+        ("", 0) => line.push('-'),
+        ("", number) => line.push_str(&severity(number)),
+        (text, _) => string(&mut line, text),
     }
     if !record.event_name.is_empty() {
-        lines.push_str(" event.name=");
-        string(lines, &record.event_name);
+        line.push_str(" event.name=");
+        string(&mut line, &record.event_name);
     }
     if let Some(body) = &record.body {
-        lines.push(' ');
-        value(lines, body);
+        line.push(' ');
+        value(&mut line, body);
     }
-    attributes(lines, &record.attributes);
-    lines.push('\n');
+    attributes(&mut line, &record.attributes);
+    line
 }
 
 /// Such as `GET /cart 5b8efff798038103d269b633813fc60c eee19b7ec3c1b174 http.status=200`.
-fn span(lines: &mut String, span: &Span) {
-    string(lines, &span.name);
+fn span(span: &Span) -> String {
+    let mut line = String::new();
+    string(&mut line, &span.name);
     for id in [&span.trace_id, &span.span_id] {
-        lines.push(' ');
-        id.iter().for_each(|byte| lines.push_str(&format!("{byte:02x}")));
+        line.push(' ');
+        id.iter().for_each(|byte| line.push_str(&format!("{byte:02x}")));
     }
-    attributes(lines, &span.attributes);
-    lines.push('\n');
+    attributes(&mut line, &span.attributes);
+    line
 }
 
-/// Such as `requests sum 17 4`. Answers the number of data points.
-fn metric(lines: &mut String, metric: &Metric) -> usize {
+/// Such as `requests sum 17 4`.
+fn metric(metric: &Metric) -> String {
+    let mut line = String::new();
     let numbers = |points: &[NumberDataPoint]| points.iter().map(number).collect();
     let (kind, points): (_, Vec<_>) = match &metric.data {
         None => ("-", Vec::new()),
@@ -107,15 +102,14 @@ fn metric(lines: &mut String, metric: &Metric) -> usize {
             ("summary", summary.data_points.iter().map(|point| distribution(point.count, Some(point.sum))).collect())
         }
     };
-    string(lines, &metric.name);
-    lines.push(' ');
-    lines.push_str(kind);
+    string(&mut line, &metric.name);
+    line.push(' ');
+    line.push_str(kind);
     for point in &points {
-        lines.push(' ');
-        lines.push_str(point);
+        line.push(' ');
+        line.push_str(point);
     }
-    lines.push('\n');
-    points.len()
+    line
 }
 
 fn number(point: &NumberDataPoint) -> String {
@@ -167,7 +161,9 @@ fn value(lines: &mut String, of: &AnyValue) {
         Some(any_value::Value::BoolValue(value)) => lines.push_str(&value.to_string()),
         Some(any_value::Value::IntValue(value)) => lines.push_str(&value.to_string()),
         Some(any_value::Value::DoubleValue(value)) => lines.push_str(&value.to_string()),
-        Some(any_value::Value::BytesValue(bytes)) => lines.push_str(&format!("<{}>", count(bytes.len(), "byte"))),
+        Some(any_value::Value::BytesValue(bytes)) => {
+            lines.push_str(&format!("<{}>", count(bytes.len() as u64, "byte")))
+        }
         // An index into a table that log records, spans and metrics do not have.
         Some(any_value::Value::StringValueStrindex(_)) => {}
         Some(any_value::Value::ArrayValue(array)) => joined(lines, '[', &array.values, ']', value),

@@ -61,10 +61,35 @@ async fn detailed_is_everything() {
 
 #[tokio::test]
 async fn what_is_no_otlp_is_refused_and_output_that_fails_is_not_hidden() {
-    let debug = Debug::with_output(Verbosity::Basic, |_| Err(io::ErrorKind::BrokenPipe.into()));
+    let debug = Debug::with_output(Verbosity::Detailed, |_| Err(io::ErrorKind::BrokenPipe.into()));
     let request = Request::new(Signal::Logs, (&b"\x0a\x05"[..]).into());
     assert!(matches!(debug.export(request).await, Err(Cause::Malformed(_))));
     assert!(matches!(debug.export(example(Signal::Logs)).await, Err(Cause::Write(_))));
+}
+
+/// Decoded, these spans take two gibibytes; compressed, they are eight kilobytes.
+#[tokio::test]
+async fn of_what_is_too_much_to_be_read_only_a_part_is_shown() {
+    let spans = [0x12, 0].repeat(4 << 20);
+    let field = |number: u32, content: &[u8]| {
+        let mut message = Vec::new();
+        prost::encoding::bytes::encode(number, &content.to_vec(), &mut message);
+        message
+    };
+    let many = Request::new(Signal::Traces, field(1, &field(2, &spans)).into());
+    let counts = "traces: 1 resource, 4194304 spans\n";
+    assert_eq!(written(Verbosity::Basic, many.clone()).await, counts);
+    let normal = written(Verbosity::Normal, many.clone()).await;
+    let lines = format!("{counts}{}… and 4193304 more\n", "  \n".repeat(1000));
+    assert_eq!(normal, lines);
+    let detailed = written(Verbosity::Detailed, many).await;
+    let note = "… 8388618 bytes, of which no more than 1048576 are shown in detail\n";
+    assert_eq!(detailed, format!("{counts}{note}"));
+
+    // A single one of 70,000 attributes.
+    let large = field(1, &field(2, &field(2, &[0x32, 0].repeat(70_000))));
+    let normal = written(Verbosity::Normal, Request::new(Signal::Logs, large.into())).await;
+    assert_eq!(normal, "logs: 1 resource, 1 log record\n<140000 bytes>\n");
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn what_is_no_otlp_is_not_written() {
     file.open().unwrap();
     let request = Request::new(Signal::Traces, (&b"\x0a\x05"[..]).into());
     let error = file.export(request).await.unwrap_err();
-    assert_eq!(error.to_string(), "resourceSpans: the message ends within a value");
+    assert!(error.to_string().starts_with("malformed OTLP at byte 0: "), "{error}");
     assert_eq!(requests(&path), []);
 }
 
