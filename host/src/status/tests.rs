@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    memory::MemoryLimiter,
+    memory::OverLimit,
     receive::http::{MediaType, answer},
 };
 
@@ -99,6 +99,8 @@ fn what_no_retry_can_cure_is_permanent() {
     check(Error::Undecodable("no gzip".to_owned()), InvalidArgument, 400, "no gzip", None);
     let message = "the request is larger than 9 bytes: send smaller batches, or raise max_request_body_size";
     check(Error::TooLarge { limit: 9, key: "max_request_body_size" }, ResourceExhausted, 413, message, None);
+    let message = "the request takes more than the memory_limiter's 64 MiB: send smaller batches, or raise limit_mib";
+    check(OverLimit::Ever(64 << 20).into(), ResourceExhausted, 413, message, None);
     check(Error::Unauthenticated("who are you?"), Unauthenticated, 401, "who are you?", None);
     check(Error::NoPipeline(Signal::Traces), Unimplemented, 404, "no pipeline is configured for traces", None);
     let message = "/v1/log is no path of OTLP/HTTP that is served here";
@@ -110,9 +112,8 @@ fn what_no_retry_can_cure_is_permanent() {
 
 #[test]
 fn what_a_retry_may_cure_is_retryable() {
-    let full = MemoryLimiter::new(64 << 20).open().grow(usize::MAX).unwrap_err();
     let message = "the requests under way fill the memory_limiter's 64 MiB";
-    check(full.into(), Unavailable, 503, message, Some(MEMORY_RETRY));
+    check(OverLimit::Now(64 << 20).into(), Unavailable, 503, message, Some(MEMORY_RETRY));
     let slow = Error::Slow(Duration::from_secs(30));
     check(slow, Unavailable, 503, "the request did not arrive within 30s", None);
     let filter = Error::Filter { processor: "wasm/redact".to_owned(), message: "unreachable".to_owned() };

@@ -288,7 +288,9 @@ async fn beyond_the_memory_limit_a_sender_is_told_to_come_back() {
         (LIMIT + 1000, "gzip", whole(compress(Encoding::Gzip, None, &zeros))),
     ];
     for (room, encoding, body) in cases {
-        let memory = MemoryLimiter::new(room);
+        let memory = MemoryLimiter::new(10 * LIMIT);
+        let others = memory.open();
+        others.grow(10 * LIMIT - room).unwrap();
         let service = OtlpHttp::new(Busy, &http_listener(LIMIT), memory.clone());
         let request = post("/v1/logs", JSON).header("content-encoding", encoding);
         let request = if room == LIMIT + 1000 { request.header("content-type", JSON) } else { request };
@@ -300,6 +302,7 @@ async fn beyond_the_memory_limit_a_sender_is_told_to_come_back() {
         );
         let status: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((&status["code"], &status["details"][0]["retryDelay"]), (&json!(14), &json!("1s")));
+        drop(others);
         assert_eq!(memory.in_use(), 0);
     }
 }
