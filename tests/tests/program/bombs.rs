@@ -7,7 +7,14 @@ use flate2::{Compress, Compression, FlushCompress, write::GzEncoder};
 use http_body_util::{BodyExt as _, Full};
 use prost::{Message as _, encoding::encode_varint};
 use sluicegate_tests::{
-    config::Config, http::Client, otlp, patiently, program::Sluicegate, sender::Sender, sink::Sink, until, wire::Signal,
+    client::{Client, Protocol},
+    config::Config,
+    otlp, patiently,
+    program::Sluicegate,
+    sender::Sender,
+    sink::Sink,
+    until,
+    wire::Signal,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -94,7 +101,7 @@ async fn framed(address: SocketAddr, encoding: &str, body: Vec<u8>) -> Code {
 /// Posts logs to the HTTP listener and returns the HTTP status.
 async fn http(address: SocketAddr, media_type: &str, encoding: &str, body: impl Into<Bytes>) -> u16 {
     let headers = [("content-type", media_type), ("content-encoding", encoding)];
-    Client::http1(address).post("/v1/logs", &headers, body).await.status
+    Client::new(address, Protocol::Http1).post("/v1/logs", &headers, body).await.expect("an answer").status
 }
 
 /// A gzip stream of 10 GiB of zeros. A block that starts afresh is made once and repeated.
