@@ -118,6 +118,7 @@ fn what_a_retry_may_cure_is_retryable() {
     check(slow, Unavailable, 503, "the request did not arrive within 30s", None);
     let filter = Error::Filter { processor: "wasm/redact".to_owned(), message: "unreachable".to_owned() };
     check(filter, Unavailable, 503, "processor wasm/redact: unreachable", Some(FILTER_RETRY));
+    check(Error::Busy("too many"), Unavailable, 503, "too many", Some(BUSY_RETRY));
     check(Error::Draining, Unavailable, 503, "shutting down", None);
     let unreachable = failed(Cause::Unreachable("connection refused".to_owned()));
     check(unreachable, Unavailable, 503, "exporter file: connection refused", None);
@@ -209,7 +210,15 @@ fn the_json_of_a_status_is_protobufs() {
 }
 
 #[test]
-fn a_long_message_is_cut_off() {
-    let status = Status::from(failed(Cause::Unreachable("é".repeat(100_000))));
-    assert_eq!(status.message().chars().count(), MAX_MESSAGE);
+fn a_long_message_is_cut_to_what_headers_have_room_for() {
+    for text in ["a", "é", "%", "\u{1f600}", "it is broken: "] {
+        let mut refusal = Refusal::from(failed(Cause::Unreachable(text.repeat(100_000))));
+        refusal.delay = seconds(1);
+        let mut headers = HeaderMap::new();
+        Status::from(refusal).add_header(&mut headers).unwrap();
+        let message = headers["grpc-message"].len();
+        assert!((MAX_MESSAGE / 2..=MAX_MESSAGE).contains(&message), "{message} of {text}");
+        let all: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(all < 6 << 10, "{all} of {text}");
+    }
 }

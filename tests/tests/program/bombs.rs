@@ -7,8 +7,8 @@ use flate2::{Compress, Compression, FlushCompress, write::GzEncoder};
 use http_body_util::{BodyExt as _, Full};
 use prost::{Message as _, encoding::encode_varint};
 use sluicegate_tests::{
+    client::{Client, Protocol},
     config::Config,
-    http::Client,
     otlp, patiently,
     program::Sluicegate,
     sender::Sender,
@@ -101,7 +101,7 @@ async fn framed(address: SocketAddr, encoding: &str, body: Vec<u8>) -> Code {
 /// Posts logs to the HTTP listener and returns the HTTP status.
 async fn http(address: SocketAddr, media_type: &str, encoding: &str, body: impl Into<Bytes>) -> u16 {
     let headers = [("content-type", media_type), ("content-encoding", encoding)];
-    Client::http1(address).post("/v1/logs", &headers, body).await.status
+    Client::new(address, Protocol::Http1).post("/v1/logs", &headers, body).await.expect("an answer").status
 }
 
 /// A gzip stream of 10 GiB of zeros. A block that starts afresh is made once and repeated.
@@ -301,12 +301,12 @@ async fn small_requests_that_become_large() {
         .as_bytes(),
     );
     target.sink.answer(Answer::Hold);
-    let client = Client::http1(address);
+    let client = Client::new(address, Protocol::Http1);
     let send = |path: &'static str, media_type: &'static str, body: &Bytes| {
         let (client, body) = (client.clone(), body.clone());
         tokio::spawn(async move {
             let headers = [("content-type", media_type), ("content-encoding", "gzip")];
-            client.post(path, &headers, body).await.status
+            client.post(path, &headers, body).await.expect("an answer").status
         })
     };
     let mut senders = Vec::new();

@@ -1,5 +1,7 @@
 use std::{cell::Cell, net::SocketAddr};
 
+use http_body::Frame;
+use http_body_util::StreamBody;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -28,6 +30,9 @@ const TIMES: Times = Times {
 /// HTTP/2's opening, and an empty SETTINGS.
 const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
+/// Longer than connections may be idle.
+const SLOW: Duration = Duration::from_secs(1000);
+
 const REQUEST: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
 
 impl Serving {
@@ -36,7 +41,10 @@ impl Serving {
         let address = listener.address().unwrap().to_string().parse().unwrap();
         let drain = CancellationToken::new();
         let settings = Settings { times, ..Settings::page("test") };
-        let service = tower::service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+        let service = tower::service_fn(|request: Request<Body>| {
+            let body = if request.uri().path() == "/slow" { slow() } else { Body::empty() };
+            async { Ok::<_, Infallible>(Response::new(body)) }
+        });
         let ended = tokio::spawn(serve(listener, settings, service, drain.clone()));
         Self { address, drain, ended }
     }
@@ -47,6 +55,15 @@ impl Serving {
         stream.write_all(opening).await.unwrap();
         stream
     }
+}
+
+/// A body that comes to its end after [`SLOW`].
+fn slow() -> Body {
+    let frames = futures::stream::once(async {
+        sleep(SLOW).await;
+        Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"done")))
+    });
+    Body::new(StreamBody::new(frames.boxed()))
 }
 
 /// Everything that the server says, until it closes the connection.
@@ -99,6 +116,15 @@ async fn connections_without_requests_are_closed_in_time() {
     // It doesn't go by itself.
     rest(silent).await;
     assert_eq!(opened.elapsed().as_secs(), 310);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_not_idle_while_an_answer_lasts() {
+    let serving = Serving::start(TIMES).await;
+    let opened = Instant::now();
+    let answer = rest(serving.connect(REQUEST.replacen('/', "/slow", 1).as_bytes()).await).await;
+    assert!(String::from_utf8_lossy(&answer).contains("done"));
+    assert_eq!(opened.elapsed().as_secs(), SLOW.as_secs() + 300);
 }
 
 #[tokio::test(start_paused = true)]
