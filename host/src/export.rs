@@ -3,6 +3,7 @@
 //! An exporter answers when its destination has answered, so that what Sluicegate acknowledges is delivered.
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use self::{debug::Debug, file::File, otlp::Otlp};
@@ -147,6 +148,10 @@ impl Exporter {
         &self.name
     }
 
+    fn has_timeout(&self) -> bool {
+        matches!(&self.kind, Kind::Otlp(otlp) if otlp.has_timeout())
+    }
+
     fn open(&self) -> Result<(), OpenError> {
         match &self.kind {
             Kind::File(file) => Ok(file.open()?),
@@ -154,11 +159,15 @@ impl Exporter {
         }
     }
 
-    /// Sends `request` and waits for the destination's answer, at most until the request's deadline.
+    /// Sends `request` and waits for the destination's answer, at most until the request's deadline. Where neither the
+    /// request nor the configuration sets a limit, it is as long as senders usually wait: nothing hangs for ever.
     ///
     /// # Errors
     /// [`ExportError`], when the destination did not take the request or did not say so in time.
-    pub async fn export(&self, request: Request) -> Result<Response, ExportError> {
+    pub async fn export(&self, mut request: Request) -> Result<Response, ExportError> {
+        if !self.has_timeout() {
+            request.deadline.get_or_insert_with(|| retry::last(Instant::now(), None));
+        }
         let answer = match &self.kind {
             Kind::Otlp(otlp) => otlp.export(request).await,
             Kind::File(file) => file.export(request).await,

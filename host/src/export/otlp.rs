@@ -90,7 +90,12 @@ impl Otlp {
         })
     }
 
-    /// Sends `request` and waits for the answer, until the configured timeout or the sender's own deadline. Where
+    /// Whether attempts end where the sender sets no deadline.
+    pub(super) fn has_timeout(&self) -> bool {
+        self.timeout.is_some()
+    }
+
+    /// Sends `request` and waits for the answer, until the configured timeout or the request's deadline. Where
     /// it is so configured, a failure that may pass is tried again until the latter.
     pub(super) async fn export(&self, request: Request) -> Result<Response, Cause> {
         let (started, deadline) = (Instant::now(), request.deadline);
@@ -99,7 +104,7 @@ impl Otlp {
             (Err(cause), Some(policy)) if cause.is_retryable() => (cause, policy),
             (answer, _) => return answer,
         };
-        let last = retry::last(started, deadline);
+        let last = deadline.unwrap_or_else(|| retry::last(started, None));
         retry::again(policy, started, last, failure, || self.attempt(&message, Some(last))).await
     }
 
@@ -113,7 +118,7 @@ impl Otlp {
             // The destination may stop working on what nobody waits for any more.
             otlp_grpc::set_timeout(&mut headers, deadline.saturating_duration_since(started));
         }
-        let call = message.transport.post(message.path, &headers, &message.content);
+        let call = message.transport.post(message.path, &headers, &message.content, deadline);
         let answer = match deadline {
             None => call.await?,
             Some(deadline) => match timeout_at(deadline, call).await {

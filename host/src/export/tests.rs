@@ -1,8 +1,15 @@
-use std::path::Path;
+use std::{fs, path::Path, pin::pin, process::Command};
 
+use futures::FutureExt;
+use tokio::net::TcpListener;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::*;
+use crate::{
+    config::{FileExporter, Spanned},
+    receive::Signal,
+    testing::{logs_bytes, otlp_grpc},
+};
 
 fn failure(exporter: &str, cause: Cause) -> ExportError {
     ExportError { exporter: exporter.into(), cause }
@@ -78,4 +85,36 @@ fn every_path_that_can_not_be_a_file_is_shown_in_the_configuration() {
     let problems =
         build(&config(&[Path::new("/nowhere/a.jsonl"), Path::new("/"), Path::new("/dev/null")])).unwrap_err();
     insta::assert_snapshot!(problems);
+}
+
+/// Whether `exporter`, whose destination never answers, is still waited for after the usual time.
+async fn is_waited_for(exporter: Exporter) -> bool {
+    let mut answer = pin!(exporter.export(Request::new(Signal::Logs, logs_bytes(1, "INFO"))));
+    assert!(answer.as_mut().now_or_never().is_none());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    tokio::time::resume();
+    match answer.now_or_never() {
+        None => true,
+        Some(Err(ExportError { cause: Cause::Timeout(_) | Cause::Unreachable(_), .. })) => false,
+        Some(answer) => panic!("{answer:?}"),
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_waited_for_without_end() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (timeout, expected) in [(None, false), (Some(Duration::from_secs(3600)), true)] {
+        let settings = config::OtlpExporter { timeout, ..otlp_grpc(silent.local_addr().unwrap()) };
+        let exporter = Exporter::new("otlp_grpc", &config::Exporter::Otlp(settings)).unwrap();
+        assert_eq!(is_waited_for(exporter).await, expected, "{timeout:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let settings = FileExporter { path: Spanned::new(path.clone(), Span::default()) };
+    let file = Exporter::new("file", &config::Exporter::File(settings)).unwrap();
+    assert!(!is_waited_for(file).await);
+    // Lets go whoever still waits for a reader.
+    fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
 }

@@ -15,8 +15,9 @@ use bytes::{Buf, Bytes, buf::Chain};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
-use self::endpoint::Endpoint;
+use self::endpoint::{Endpoint, Failure, Target};
 use super::Cause;
 use crate::{
     config::{ClientKeepalive, Destination},
@@ -56,6 +57,9 @@ pub(super) struct Content {
 
 type Body = Full<Chain<Bytes, Bytes>>;
 
+/// An address, and the endpoint that it belongs to.
+type Way<'a> = (&'a Endpoint, Arc<Target>);
+
 /// An answer that has come to its end.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -77,34 +81,40 @@ impl Transport {
     }
 
     /// Sends a POST to `path` behind the path of whichever endpoint's turn it is, and reads the answer. While an
-    /// address can't be connected to, nothing was sent, and the next one is tried.
+    /// address can't be connected to, nothing was sent, and the next one is tried. One that does not answer takes its
+    /// share of the time until `deadline` and no more, so that each gets one.
     ///
     /// # Errors
     /// [`Cause::Unreachable`].
-    pub(super) async fn post(&self, path: &str, headers: &HeaderMap, content: &Content) -> Result<Answer, Cause> {
-        let (mut ways, mut failures) = self.ways().await;
-        // Those that could not be reached lately come last: the sort is stable.
-        ways.sort_by_cached_key(|(_, target)| target.is_avoided());
-        for (endpoint, target) in ways {
-            match target.post(path, headers.clone(), content.clone().into()).await {
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        content: &Content,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, Cause> {
+        let (ways, mut failures) = self.ways().await;
+        let count = u32::try_from(ways.len()).unwrap_or(u32::MAX);
+        for (left, (endpoint, target)) in (1..=count).rev().zip(ways) {
+            let time = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let share = time.map_or(Duration::MAX, |time| time / left);
+            match target.post(path, headers.clone(), content.clone().into(), share).await {
                 Ok(response) => return read(response).await,
-                Err(error) => {
+                Err(failure) => {
                     // The name may stand for others by now.
                     endpoint.doubt();
-                    let reason = chain(error.source().unwrap_or(&error));
-                    if !error.is_connect() {
-                        return Err(Cause::Unreachable(reason));
+                    match failure {
+                        Failure::Connect(reason) => failures.push(reason),
+                        Failure::Broken(reason) => return Err(Cause::Unreachable(reason)),
                     }
-                    target.avoid();
-                    failures.push(reason);
                 }
             }
         }
         Err(Cause::Unreachable(failures.join("; ")))
     }
 
-    /// Every address of every endpoint, beginning with the one whose turn it is, and which names can't be resolved.
-    async fn ways(&self) -> (Vec<(&Endpoint, Arc<endpoint::Target>)>, Vec<String>) {
+    /// Every address of every endpoint in the order in which to try them, and which names can't be resolved.
+    async fn ways(&self) -> (Vec<Way<'_>>, Vec<String>) {
         self.endpoints.iter().for_each(Endpoint::refresh);
         let mut failures = Vec::new();
         let mut ways = self.known();
@@ -113,19 +123,26 @@ impl Transport {
             failures = futures::future::join_all(resolved).await.into_iter().filter_map(Result::err).collect();
             ways = self.known();
         }
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let first = turn.checked_rem(ways.len()).unwrap_or(0);
-        ways.rotate_left(first);
-        (ways, failures)
+        (in_turn(ways, self.next.fetch_add(1, Ordering::Relaxed)), failures)
     }
 
-    fn known(&self) -> Vec<(&Endpoint, Arc<endpoint::Target>)> {
+    fn known(&self) -> Vec<Way<'_>> {
         let of = |endpoint: &'_ Arc<Endpoint>| endpoint.targets();
         self.endpoints
             .iter()
             .flat_map(|endpoint| of(endpoint).into_iter().map(|target| (&**endpoint, target)))
             .collect()
     }
+}
+
+/// Those that can be connected to take turns. The others come last, but for one that may be back: a single request finds
+/// that out for all, as it may cost it some of its time.
+fn in_turn(ways: Vec<Way<'_>>, turn: usize) -> Vec<Way<'_>> {
+    let (mut good, mut avoided): (Vec<_>, Vec<_>) = ways.into_iter().partition(|(_, target)| !target.is_avoided());
+    let first = turn.checked_rem(good.len()).unwrap_or(0);
+    good.rotate_left(first);
+    let probe = avoided.iter().position(|(_, target)| target.is_to_be_probed()).map(|index| avoided.remove(index));
+    probe.into_iter().chain(good).chain(avoided).collect()
 }
 
 impl From<Content> for Body {

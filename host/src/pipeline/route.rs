@@ -50,7 +50,7 @@ pub(super) struct Parcel<'a> {
     takes: Option<&'a BTreeSet<Option<String>>>,
     body: Bytes,
     signal: Signal,
-    /// How many log records are in it; 0 for other signals, which nobody looks into.
+    /// How many log records are in it; 0 for other signals, whose items are not counted.
     records: u64,
     fate: Fate,
 }
@@ -131,11 +131,16 @@ pub(super) async fn deliver(
     count: impl Fn(&dyn Fn(Option<&str>) -> bool) -> u64,
 ) -> Result<Response, Error> {
     let started = Instant::now();
+    // Everything ends a little before the sender's wait does, so that it is answered.
+    let deadline = request.deadline.map(|deadline| retry::last(started, Some(deadline)));
+    let request = &Request { deadline, ..request.clone() };
     let mut answers = join_all(parcels.iter_mut().map(|parcel| parcel.send(request))).await;
     // As long as nothing was taken, nothing arrives twice when the sender tries again.
     if answers.iter().any(Result::is_ok) && answers.iter().any(Result::is_err) {
-        let request = &Request { deadline: Some(retry::last(started, request.deadline)), ..request.clone() };
-        let again = parcels.iter_mut().zip(answers).map(|(parcel, answer)| parcel.insist(answer, request, started));
+        let last = deadline.unwrap_or_else(|| retry::last(started, None));
+        let request = &Request { deadline: Some(last), ..request.clone() };
+        let again =
+            parcels.iter_mut().zip(answers).map(|(parcel, answer)| parcel.insist(answer, request, started, last));
         answers = join_all(again).await;
     }
     let response = answer(&parcels, answers, count)?;
@@ -196,18 +201,18 @@ impl<'a> Parcel<'a> {
         answer
     }
 
-    /// Sends it again where it failed in a way that may pass, until the request's deadline.
+    /// Sends it again where it failed in a way that may pass, until `last`.
     async fn insist(
         &mut self,
         answer: Result<Response, ExportError>,
         request: &Request,
         started: Instant,
+        last: Instant,
     ) -> Result<Response, ExportError> {
         let failure = match answer {
             Err(failure) if failure.is_retryable() => failure,
             answer => return answer,
         };
-        let last = request.deadline.unwrap_or(started);
         let answer = retry::again(&AGAIN, started, last, failure, || self.attempt(request)).await;
         self.note(&answer);
         answer
@@ -232,8 +237,13 @@ impl<'a> Parcel<'a> {
                     tracing::warn!(exporter, %signal, rejected, "partial success: {error_message}");
                 }
             }
-            Err(error) => tracing::warn!(exporter, %signal, records, "{error}"),
+            Err(error) => tracing::warn!(exporter, %signal, records = self.shown(records), "{error}"),
         }
+    }
+
+    /// A number of log records as a log line has it: not at all for what is not counted.
+    fn shown(&self, records: u64) -> Option<u64> {
+        (self.signal == Signal::Logs).then_some(records)
     }
 
     /// The sender is told what became of it.
@@ -252,6 +262,7 @@ impl Drop for Parcel<'_> {
             Fate::Taken(records) => {
                 counts.duplicated(records);
                 let exporter = exporter.name();
+                let records = self.shown(records);
                 tracing::warn!(exporter, %signal, records, "delivered, but the sender is not told so and sends it again");
             }
             Fate::Told => {}

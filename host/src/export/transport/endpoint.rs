@@ -1,24 +1,27 @@
 //! One endpoint, the addresses that its name stands for, and the connections to each.
 use std::{
+    error::Error,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures::future::{Either, select};
 use http::{
     HeaderMap, Method, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{self, Client},
+    client::legacy::{self, Client, connect::capture_connection},
     rt::{TokioExecutor, TokioTimer},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
-    Body, Settings,
-    connect::{Connector, Place},
+    Body, Settings, chain,
+    connect::{ConnectError, Connector, Place},
 };
 use crate::config::{Address, Destination};
 
@@ -55,7 +58,24 @@ pub(super) struct Target {
     /// What stands before every path.
     prefix: String,
     client: Client<Connector, Body>,
+    /// Until when it is avoided, since it could not be connected to. That it is over shows in the next connection.
     avoided_until: Mutex<Option<Instant>>,
+}
+
+/// Why there is no answer, for a person.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// There was no connection, so nothing was sent.
+    Connect(String),
+    /// The connection broke.
+    Broken(String),
+}
+
+/// A request that has no connection yet. When it ends as such, for whatever reason, its target is avoided: an address
+/// that does not answer at all shows in nothing but lost time.
+struct Connecting<'a> {
+    target: &'a Target,
+    is_connected: bool,
 }
 
 /// How old the addresses of a name may become: what most names in a cluster or a cloud live for.
@@ -65,8 +85,9 @@ const FRESH: Duration = Duration::from_secs(30);
 /// questions.
 const FRESH_IN_DOUBT: Duration = Duration::from_secs(1);
 
-/// How long an address that could not be connected to comes last: about as long as a process takes to restart.
-const AVOIDED: Duration = Duration::from_secs(5);
+/// How long an address that could not be connected to comes last, and then, how often one request tries it: about as
+/// long as a process takes to restart.
+pub(super) const AVOIDED: Duration = Duration::from_secs(5);
 
 /// How long a connection without a request is kept, and how many of them: the Collector's.
 const IDLE: Duration = Duration::from_secs(90);
@@ -151,7 +172,7 @@ impl Endpoint {
         known.targets = targets;
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -202,18 +223,51 @@ impl Target {
         }
     }
 
-    /// Sends one request. The connection is shared, or taken from those that are idle, or made.
+    /// Sends one request. The connection is shared, or taken from those that are idle, or made; within `limit`.
     pub(super) async fn post(
         &self,
         path: &str,
         headers: HeaderMap,
         body: Body,
-    ) -> Result<http::Response<Incoming>, legacy::Error> {
+        limit: Duration,
+    ) -> Result<http::Response<Incoming>, Failure> {
         let mut request = http::Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri(path);
         *request.headers_mut() = headers;
-        self.client.request(request).await
+        let mut connection = capture_connection(&mut request);
+        let connected = pin!(timeout(limit, async { drop(connection.wait_for_connection_metadata().await) }));
+        let connecting = Connecting { target: self, is_connected: false };
+        let answer = match select(self.client.request(request), connected).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right((Ok(()), answer)) => {
+                connecting.succeed();
+                return answer.await.map_err(|error| self.failure(&error));
+            }
+            Either::Right((Err(_), _)) => {
+                return Err(Failure::Connect(format!(
+                    "can't connect to {}: no connection within {limit:?}",
+                    self.place
+                )));
+            }
+        };
+        let answer = answer.map_err(|error| self.failure(&error));
+        if !matches!(answer, Err(Failure::Connect(_))) {
+            connecting.succeed();
+        }
+        answer
+    }
+
+    fn failure(&self, error: &legacy::Error) -> Failure {
+        let cause = error.source().unwrap_or(error);
+        if !error.is_connect() {
+            return Failure::Broken(chain(cause));
+        }
+        if cause.is::<ConnectError>() {
+            return Failure::Connect(chain(cause));
+        }
+        // Requests that share a connection wait for the first of them to make it, which alone learns the reason.
+        Failure::Connect(format!("can't connect to {}: another request could not, or gave up", self.place))
     }
 
     fn uri(&self, path: &str) -> Uri {
@@ -226,14 +280,31 @@ impl Target {
         Uri::from_parts(parts).expect("a URI of all parts")
     }
 
-    /// Whether it could not be connected to lately.
+    /// Whether it could not be connected to the last time.
     pub(super) fn is_avoided(&self) -> bool {
-        let until = *self.avoided_until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
+        self.avoided_until().is_some()
     }
 
-    /// It can't be connected to.
-    pub(super) fn avoid(&self) {
-        *self.avoided_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + AVOIDED);
+    /// Whether it is to be tried again. Only one is told so; the others go on to avoid it meanwhile.
+    pub(super) fn is_to_be_probed(&self) -> bool {
+        let now = Instant::now();
+        self.avoided_until().as_mut().filter(|until| **until <= now).map(|until| *until = now + AVOIDED).is_some()
+    }
+
+    fn avoided_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.avoided_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connecting<'_> {
+    /// There is a connection.
+    fn succeed(mut self) {
+        self.is_connected = true;
+    }
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        *self.target.avoided_until() = (!self.is_connected).then(|| Instant::now() + AVOIDED);
     }
 }

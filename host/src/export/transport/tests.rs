@@ -63,7 +63,7 @@ fn url(address: SocketAddr) -> String {
 
 async fn send(transport: &Transport) -> Result<Bytes, String> {
     let content = Content { head: Bytes::new(), body: Bytes::from_static(b"body") };
-    let answer = transport.post("/v1/logs", &HeaderMap::new(), &content).await;
+    let answer = transport.post("/v1/logs", &HeaderMap::new(), &content, None).await;
     answer.map(|answer| answer.body.unwrap()).map_err(|cause| cause.to_string())
 }
 
@@ -85,6 +85,89 @@ async fn an_endpoint_that_is_down_costs_no_request() {
         assert_eq!(send(&transport).await.unwrap(), "up");
     }
     assert_eq!(up.requests(), 10);
+}
+
+#[tokio::test]
+async fn those_that_are_up_share_the_load_of_one_that_is_down() {
+    let (down, one, two) = (closed().await, Server::start("one").await, Server::start("two").await);
+    let transport = transport(&[url(down), url(one.address), url(two.address)]);
+    for _ in 0..90 {
+        send(&transport).await.unwrap();
+    }
+    // Not to the last one: now and then, one request tries the address that is down first.
+    let (one, two) = (one.requests(), two.requests());
+    assert!(one + two == 90 && one.abs_diff(two) < 10, "{one} and {two}");
+}
+
+/// An address that takes connections, and then never says anything, not even in TLS; and one that works.
+async fn silent_and_up() -> (std::net::TcpListener, Server, Transport) {
+    let (silent, up) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), Server::start("up").await);
+    silent.set_nonblocking(true).unwrap();
+    let endpoints = [format!("https://{}/prefix", silent.local_addr().unwrap()), url(up.address)];
+    let endpoints = endpoints.map(|url| Destination::parse_url(&url).unwrap());
+    let tls = ClientTls::new(&config::ClientTls::default(), &[crate::tls::HTTP_1_1]).unwrap();
+    let transport = Transport::new(&endpoints, &Settings { tls: Some(tls), ..settings() });
+    (silent, up, transport)
+}
+
+#[tokio::test]
+async fn an_address_that_does_not_answer_leaves_time_for_the_others_and_is_avoided() {
+    let (silent, up, transport) = silent_and_up().await;
+    let content = Content { head: Bytes::new(), body: Bytes::new() };
+    for _ in 0..10 {
+        let deadline = Some(Instant::now() + Duration::from_secs(1));
+        transport.post("/v1/logs", &HeaderMap::new(), &content, deadline).await.unwrap();
+    }
+    assert_eq!(up.requests(), 10);
+    silent.accept().unwrap();
+    assert_eq!(silent.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "it was tried once");
+}
+
+#[tokio::test]
+async fn an_address_is_avoided_too_where_the_sender_went_away_first() {
+    let (_silent, up, transport) = silent_and_up().await;
+    assert!(futures::FutureExt::now_or_never(send(&transport)).is_none());
+    for _ in 0..10 {
+        assert_eq!(send(&transport).await.unwrap(), "up");
+    }
+    assert_eq!(up.requests(), 10);
+}
+
+#[tokio::test]
+async fn one_request_finds_out_whether_an_address_is_back() {
+    let (down, up) = (closed().await, Server::start("up").await);
+    let transport = transport(&[url(down), url(up.address)]);
+    let first = async || {
+        let ways = transport.ways().await.0;
+        transport.known().iter().position(|(_, known)| Arc::ptr_eq(known, &ways[0].1)).unwrap()
+    };
+    send(&transport).await.unwrap();
+    assert_eq!((first().await, first().await), (1, 1));
+    for _ in 0..2 {
+        tokio::time::pause();
+        tokio::time::advance(endpoint::AVOIDED).await;
+        tokio::time::resume();
+        assert_eq!((first().await, first().await, first().await), (0, 1, 1));
+    }
+    let listener = TcpListener::bind(down).await.unwrap();
+    tokio::spawn(axum::serve(listener, named("back", &Arc::default())).into_future());
+    tokio::time::pause();
+    tokio::time::advance(endpoint::AVOIDED).await;
+    tokio::time::resume();
+    assert_eq!(send(&transport).await.unwrap(), "back");
+    let next = (send(&transport).await.unwrap(), send(&transport).await.unwrap());
+    assert!(next.0 != next.1, "both take turns again: {next:?}");
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_one_connection_all_say_that_it_could_not_be_made() {
+    let down = closed().await;
+    let endpoint = Destination::parse_url(&url(down)).unwrap();
+    let transport = Transport::new([&endpoint], &Settings { http2_only: true, ..settings() });
+    for answer in futures::future::join_all((0..10).map(|_| send(&transport))).await {
+        let error = answer.unwrap_err();
+        assert!(error.starts_with(&format!("can't connect to {down}: ")), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -193,6 +276,6 @@ async fn an_answer_without_end_is_not_kept() {
     tokio::spawn(axum::serve(listener, router).into_future());
     let transport = transport(&[url(address)]);
     let content = Content { head: Bytes::new(), body: Bytes::new() };
-    let answer = transport.post("/v1/logs", &HeaderMap::new(), &content).await.unwrap();
+    let answer = transport.post("/v1/logs", &HeaderMap::new(), &content, None).await.unwrap();
     assert_eq!((answer.status, answer.body), (StatusCode::OK, None));
 }
