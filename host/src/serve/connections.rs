@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::{Service, ServiceExt as _};
 
+use self::rest::Rest;
 use super::{
     listener::{Io, Listener},
     watch::{End, Times, Watch, Watched},
@@ -27,6 +28,8 @@ use crate::{
     telemetry::ListenerMetrics,
     tls::ServerTls,
 };
+
+mod rest;
 
 /// What all connections of a listener have in common.
 #[derive(Debug, Clone)]
@@ -194,10 +197,11 @@ impl Settings {
         let counted = watch.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let under_way = counted.begin();
-            let answer = service.clone().oneshot(request.map(Body::new));
+            let (request, rest) = Rest::of(request);
+            let answer = service.clone().oneshot(request);
             async move {
                 let _under_way = under_way;
-                answer.await
+                Ok::<_, Infallible>(rest.settle(answer.await?).await)
             }
         });
         let io = TokioIo::new(Watched::new(io, watch.clone()));
