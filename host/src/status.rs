@@ -112,7 +112,10 @@ impl From<Error> for Refusal {
             }
             // Without a delay, so that the sender gives up: the same request never fits.
             Error::TooLarge { .. } => (Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, None),
-            Error::OverLimit(_) => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(MEMORY_RETRY)),
+            Error::OverLimit(OverLimit::Ever(_)) => (Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, None),
+            Error::OverLimit(OverLimit::Now(_)) => {
+                (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(MEMORY_RETRY))
+            }
             Error::Filter { .. } => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(FILTER_RETRY)),
             Error::Slow(_) | Error::Draining => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, None),
             Error::Unauthenticated(_) => (Code::Unauthenticated, StatusCode::UNAUTHORIZED, None),

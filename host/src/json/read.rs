@@ -10,23 +10,33 @@ use base64::{
 use prost::encoding::{WireType, encode_key, encode_varint};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use super::Error;
+use super::{Error, TextError};
 use crate::schema::{Field, Kind, Message, Schema, Shape};
 
 /// Reads `document`, a message of type `of`. The depth needs no limit of its own: the parser has one.
-pub(super) fn message<'de, D: Deserializer<'de>>(of: &'static Message, document: D) -> Result<Vec<u8>, Error> {
-    let mut to = Output::default();
-    match document.deserialize_map(Object { of, to: &mut to }) {
+pub(super) fn message<'de, D: Deserializer<'de>>(
+    of: &'static Message,
+    document: D,
+    limit: usize,
+) -> Result<Vec<u8>, TextError> {
+    let mut to = Output { bytes: Vec::new(), way: Vec::new(), limit };
+    let read = document.deserialize_map(Object { of, to: &mut to });
+    if to.bytes.len() > limit {
+        return Err(TextError::TooLarge);
+    }
+    match read {
         Ok(()) => Ok(to.bytes),
-        Err(e) => Err(Error { place: to.place(), reason: e.to_string() }),
+        Err(e) => Err(Error { place: to.place(), reason: e.to_string() }.into()),
     }
 }
 
 /// What was read so far, and where that stands in the document.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Output {
     bytes: Vec<u8>,
     way: Vec<Step>,
+    /// How many bytes there may be.
+    limit: usize,
 }
 
 #[derive(Debug)]
@@ -63,7 +73,14 @@ struct Item<'a> {
 
 impl Output {
     /// Keeps to the way while `read` reads what is one step further in. The way of an error stays.
-    fn within<T, E>(&mut self, step: Step, read: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+    fn within<T, E: serde::de::Error>(
+        &mut self,
+        step: Step,
+        read: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.bytes.len() > self.limit {
+            return Err(E::custom("the message is too large"));
+        }
         self.way.push(step);
         let value = read(self)?;
         self.way.pop();

@@ -17,6 +17,14 @@ fn logs(record: Value) -> Value {
     json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [record] }] }] })
 }
 
+/// Reads a text, of whatever size.
+fn text_of(signal: Signal, text: &[u8]) -> Result<Bytes, Error> {
+    match from_text(signal, text, usize::MAX) {
+        Err(TextError::Json(error)) => Err(error),
+        read => Ok(read.unwrap()),
+    }
+}
+
 fn text(signal: Signal, body: &[u8]) -> Value {
     serde_json::from_slice(&to_json(signal, body).unwrap()).unwrap()
 }
@@ -43,7 +51,7 @@ fn the_examples_of_otlp_are_read_as_another_reader_does() {
         let document = serde_json::from_str(example).unwrap();
         assert_eq!(signal(&document), Some(of));
         let body = from_json(of, &document).unwrap();
-        assert_eq!(from_text(of, example.as_bytes()).unwrap().len(), body.len());
+        assert_eq!(text_of(of, example.as_bytes()).unwrap().len(), body.len());
         match of {
             Signal::Logs => check_read::<ExportLogsServiceRequest>(example, &body),
             Signal::Traces => check_read::<ExportTraceServiceRequest>(example, &body),
@@ -229,7 +237,7 @@ fn a_refusal_says_where_and_what() {
 #[test]
 fn a_refusal_of_text_says_in_which_line_and_column() {
     let check = |text: &str, message: &str| {
-        assert_eq!(from_text(Signal::Logs, text.as_bytes()).unwrap_err().to_string(), message);
+        assert_eq!(text_of(Signal::Logs, text.as_bytes()).unwrap_err().to_string(), message);
     };
     check("", "EOF while parsing a value at line 1 column 0");
     check("{}}", "trailing characters at line 1 column 3");
@@ -242,7 +250,7 @@ fn a_refusal_of_text_says_in_which_line_and_column() {
         "{\"resourceLogs\":[{\"schemaUrl\":\"a",
         "resourceLogs[0].schemaUrl: EOF while parsing a string at line 1 column 32",
     );
-    let no_utf8 = from_text(Signal::Logs, b"{\"resourceLogs\":[{\"schemaUrl\":\"\xff\"}]}").unwrap_err();
+    let no_utf8 = text_of(Signal::Logs, b"{\"resourceLogs\":[{\"schemaUrl\":\"\xff\"}]}").unwrap_err();
     assert_eq!(no_utf8.place, "resourceLogs[0].schemaUrl");
     assert!(no_utf8.reason.starts_with("invalid unicode code point"), "{no_utf8}");
 }
@@ -254,7 +262,7 @@ fn text_nested_without_end_is_refused() {
     let known = format!(r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"value":{value}}}]}}}}]}}"#);
     let unknown = format!(r#"{{"new":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     for text in [known, unknown] {
-        let error = from_text(Signal::Logs, text.as_bytes());
+        let error = text_of(Signal::Logs, text.as_bytes());
         // What is unknown is skipped without a stack.
         assert!(error.as_ref().is_ok_and(Bytes::is_empty) || error.unwrap_err().reason.starts_with("recursion limit"));
     }
@@ -351,7 +359,7 @@ proptest! {
         for signal in Signal::ALL {
             let body = Generator::new(seed).message(Schema::get().request(signal), 0);
             let document = to_json(signal, &body).unwrap();
-            prop_assert_eq!(from_text(signal, &document).unwrap(), body);
+            prop_assert_eq!(text_of(signal, &document).unwrap(), body);
         }
     }
 
@@ -362,7 +370,7 @@ proptest! {
             let mut document = to_json(signal, &Generator::new(seed).message(Schema::get().request(signal), 0)).unwrap();
             let at = at.index(document.len());
             document[at] = to;
-            if let Ok(body) = from_text(signal, &document) {
+            if let Ok(body) = text_of(signal, &document) {
                 prop_assert_eq!(schema::check(signal, &body), Ok(()));
             }
         }
@@ -394,5 +402,20 @@ proptest! {
             // Compared as text, in which NaN equals itself.
             prop_assert_eq!(format!("{read:?}"), format!("{prost:?}"));
         }
+    }
+}
+
+#[test]
+fn a_text_that_says_more_than_it_may_is_refused() {
+    let counts = ["0"; 1000].join(",");
+    let text = format!(
+        r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"histogram":{{"dataPoints":[{{"bucketCounts":[{counts}]}}]}}}}]}}]}}]}}"#
+    );
+    let body = text_of(Signal::Metrics, text.as_bytes()).unwrap();
+    assert!(body.len() > 3 * text.len(), "eight bytes of two");
+    assert_eq!(from_text(Signal::Metrics, text.as_bytes(), body.len()).unwrap(), body);
+    for limit in [body.len() - 1, 100, 0] {
+        let error = from_text(Signal::Metrics, text.as_bytes(), limit).unwrap_err();
+        assert!(matches!(error, TextError::TooLarge), "{error}");
     }
 }
