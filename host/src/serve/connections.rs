@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::{Service, ServiceExt as _};
 
+use self::rest::Rest;
 use super::{
     listener::{Io, Listener},
     watch::{Answering, End, Times, Watch, Watched},
@@ -27,6 +28,8 @@ use crate::{
     telemetry::ListenerMetrics,
     tls::ServerTls,
 };
+
+mod rest;
 
 /// What all connections of a listener have in common.
 #[derive(Debug, Clone)]
@@ -197,8 +200,12 @@ impl Settings {
         let counted = watch.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let under_way = counted.begin();
-            let answer = service.clone().oneshot(request.map(Body::new));
-            async move { answer.await.map(|answer| answer.map(|body| Answering::new(body, under_way))) }
+            let (request, rest) = Rest::of(request);
+            let answer = service.clone().oneshot(request);
+            async move {
+                let answer = rest.settle(answer.await?).await;
+                Ok::<_, Infallible>(answer.map(|body| Answering::new(body, under_way)))
+            }
         });
         let io = TokioIo::new(Watched::new(io, watch.clone()));
         let mut connection = pin!(builder.serve_connection(io, service));

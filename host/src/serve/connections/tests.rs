@@ -152,7 +152,48 @@ async fn an_answer_that_comes_before_the_request_is_whole_arrives() {
     let mut stream = serving.connect(head.as_bytes()).await;
     // Only then it reads, as simple clients do.
     stream.write_all(&vec![0; SIZE]).await.unwrap();
-    assert!(rest(stream).await.starts_with(b"HTTP/1.1 200 OK"));
+    let answer = rest(stream).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
+    assert!(String::from_utf8_lossy(&answer).contains("connection: close"));
+}
+
+/// The services of these tests never read a body.
+#[tokio::test]
+async fn a_connection_outlives_small_bodies_that_nobody_reads() {
+    let serving = Serving::start(TIMES).await;
+    let small = REQUEST.replace("Length: 0", "Length: 2") + "{}";
+    let large = REQUEST.replace("Length: 0", &format!("Length: {}", 200 << 10)) + &"x".repeat(200 << 10);
+    let chunked = REQUEST.replace("Content-Length: 0", "Transfer-Encoding: chunked") + "2\r\n{}\r\n0\r\n\r\n";
+    let mut stream = serving.connect(b"").await;
+    for request in [&small, &large, &chunked, &small] {
+        for _ in 0..20 {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "{}", request.lines().nth(2).unwrap());
+            }
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 OK") && !answer.contains("connection: close"), "{answer}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_body_is_not_waited_for_is_told_to_close() {
+    let serving = Serving::start(TIMES).await;
+    let slow = REQUEST.replace("Length: 0", "Length: 2") + "{";
+    let endless = REQUEST.replace("Content-Length: 0", "Transfer-Encoding: chunked")
+        + &format!("{:x}\r\n{}\r\n", 300 << 10, "x".repeat(300 << 10));
+    let broken = REQUEST.replace("Content-Length: 0", "Transfer-Encoding: chunked") + "this is no length\r\n";
+    let waiting = REQUEST.replace("Length: 0", "Length: 2\r\nExpect: 100-continue");
+    for request in [slow, endless, broken, waiting] {
+        let mut stream = serving.connect(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        stream.read_buf(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("connection: close"), "{answer}");
+        rest(stream).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
