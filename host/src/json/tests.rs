@@ -184,7 +184,7 @@ fn half_a_character_is_replaced() {
     let check = |written: &[u8], expected: &str| {
         let text = |body: &[u8]| {
             let around = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":""#;
-            from_text(Signal::Logs, &[around, body, br#""}}]}]}]}"#].concat())
+            text_of(Signal::Logs, &[around, body, br#""}}]}]}]}"#].concat())
         };
         assert_eq!(text(written).unwrap(), text(expected.as_bytes()).unwrap(), "{expected}");
     };
