@@ -22,6 +22,7 @@ enum Kind {
 
 const MISSING: Error = Error::Unauthenticated("the request carries no credentials of the kind that is asked for here");
 const WRONG: Error = Error::Unauthenticated("the request's credentials are not known here");
+const CROWDED: Error = Error::Busy("too many requests wait for their passwords to be checked");
 
 impl Authenticator {
     /// Reads the files of `config`.
@@ -38,7 +39,7 @@ impl Authenticator {
     /// Checks the headers of a request.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`].
+    /// [`Error::Unauthenticated`], or [`Error::Busy`] where that can't be told for now.
     pub async fn check(&self, headers: &HeaderMap) -> Result<(), Error> {
         match &self.0 {
             Kind::Bearer(bearer) => bearer.check(headers).await,

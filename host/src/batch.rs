@@ -159,6 +159,12 @@ impl Batch {
         })
     }
 
+    /// How many bytes it takes beside the request's own. A record may be as short as two bytes, and its row is longer.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.index.memory() + size_of_val(&*self.live) + size_of_val(&*self.labels)
+    }
+
     /// How many rows no filter has dropped so far.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -106,7 +106,7 @@ pub fn decompress(encoding: Encoding, message: &[u8], limit: usize) -> Result<Ve
 /// # Errors
 /// [`DecompressError`]. What was reserved until then stays so.
 pub fn decompress_into(
-    reservation: &mut Reservation,
+    reservation: &Reservation,
     encoding: Encoding,
     message: &[Bytes],
     limit: usize,
@@ -293,10 +293,10 @@ mod tests {
             let compressed = compress(encoding, None, &zeros);
             let pieces: Vec<_> = compressed.chunks(7).map(Bytes::copy_from_slice).collect();
             let memory = MemoryLimiter::new(zeros.len());
-            let mut reservation = memory.open();
-            let body = decompress_into(&mut reservation, encoding, &pieces, zeros.len()).unwrap();
+            let reservation = memory.open();
+            let body = decompress_into(&reservation, encoding, &pieces, zeros.len()).unwrap();
             assert_eq!((body.len(), memory.in_use()), (zeros.len(), zeros.len()), "{encoding}");
-            let error = decompress_into(&mut memory.open(), encoding, &pieces, zeros.len()).unwrap_err();
+            let error = decompress_into(&memory.open(), encoding, &pieces, zeros.len()).unwrap_err();
             assert!(matches!(error, DecompressError::OverLimit(_)), "{encoding}: {error}");
         }
     }

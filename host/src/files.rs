@@ -126,6 +126,11 @@ impl Files {
         self.0.push(content);
         Ok(self.0.last().expect("it was just added"))
     }
+
+    /// Keeps `content`, which was found by other ways and may change as files do.
+    pub(crate) fn note(&mut self, content: Vec<u8>) {
+        self.0.push(content);
+    }
 }
 
 impl FileError {
@@ -137,7 +142,10 @@ impl FileError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{
+        fs,
+        sync::atomic::{AtomicU8, Ordering},
+    };
 
     use super::*;
 
@@ -179,5 +187,20 @@ mod tests {
         let watched = Watched::new(Some(Duration::ZERO), move |files| files.read(&path).map(<[u8]>::to_vec)).unwrap();
         let first = watched.current().await;
         assert!(Arc::ptr_eq(&first, &watched.current().await));
+    }
+
+    #[tokio::test]
+    async fn what_is_found_by_other_ways_is_watched_too() {
+        let found = Arc::new(AtomicU8::new(1));
+        let finding = Arc::clone(&found);
+        let watched = Watched::new(Some(Duration::ZERO), move |files| {
+            let now = finding.load(Ordering::Relaxed);
+            files.note(vec![now]);
+            Ok(now)
+        });
+        let watched = watched.unwrap();
+        assert_eq!(*watched.current().await, 1);
+        found.store(2, Ordering::Relaxed);
+        assert_eq!(*watched.current().await, 2);
     }
 }

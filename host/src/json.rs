@@ -24,6 +24,17 @@ pub struct Error {
     pub reason: String,
 }
 
+/// Why a text can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// It is no such document.
+    #[error(transparent)]
+    Json(#[from] Error),
+    /// The message is larger than it may be.
+    #[error("the message is too large")]
+    TooLarge,
+}
+
 /// Writes the export request `body` as one line of text, without a line break. Fields that OTLP does not have are
 /// left out, as JSON has no place for them.
 ///
@@ -44,16 +55,21 @@ pub fn to_json(signal: Signal, body: &[u8]) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// [`Error`], when a value is not what its field takes.
 pub fn from_json(signal: Signal, document: &Value) -> Result<Bytes, Error> {
-    read::message(Schema::get().request(signal), document).map(Bytes::from)
+    match read::message(Schema::get().request(signal), document, usize::MAX) {
+        Ok(body) => Ok(body.into()),
+        Err(TextError::Json(error)) => Err(error),
+        Err(TextError::TooLarge) => Err(Error::new("it is larger than memory")),
+    }
 }
 
 /// Reads an export request from the text of a document, as [`from_json`] does.
 ///
 /// # Errors
-/// [`Error`], when the text is no JSON, is nested more than 128 deep, or is no such request.
-pub fn from_text(signal: Signal, text: &[u8]) -> Result<Bytes, Error> {
+/// [`TextError`], when the text is no JSON, is nested more than 128 deep, is no such request, or one of more than
+/// `limit` bytes: text may be shorter than what it says, as in `[0,0,0]`.
+pub fn from_text(signal: Signal, text: &[u8], limit: usize) -> Result<Bytes, TextError> {
     let mut document = serde_json::Deserializer::from_slice(text);
-    let body = read::message(Schema::get().request(signal), &mut document)?;
+    let body = read::message(Schema::get().request(signal), &mut document, limit)?;
     document.end().map_err(|e| Error::new(e.to_string()))?;
     Ok(body.into())
 }

@@ -35,3 +35,4 @@ pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+mod work;

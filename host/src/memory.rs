@@ -14,19 +14,26 @@ pub struct MemoryLimiter {
     in_use: Arc<AtomicUsize>,
 }
 
-/// The bytes of one request. They are given back when this is dropped.
+/// The bytes of one request. They are given back when the last clone of this is dropped, so that whatever still works
+/// on a request that was given up keeps them.
+#[derive(Debug, Clone)]
+pub struct Reservation(Arc<Held>);
+
 #[derive(Debug)]
-pub struct Reservation {
+struct Held {
     limiter: MemoryLimiter,
-    bytes: usize,
+    bytes: AtomicUsize,
 }
 
 /// The limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the requests under way fill the memory_limiter's {} MiB", .limit >> 20)]
-pub struct OverLimit {
-    /// In bytes.
-    pub limit: usize,
+pub enum OverLimit {
+    /// Other requests have to be answered first.
+    #[error("the requests under way fill the memory_limiter's {} MiB", .0 >> 20)]
+    Now(usize),
+    /// The request alone takes more than there is.
+    #[error("the request takes more than the memory_limiter's {} MiB: send smaller batches, or raise limit_mib", .0 >> 20)]
+    Ever(usize),
 }
 
 impl MemoryLimiter {
@@ -39,7 +46,7 @@ impl MemoryLimiter {
     /// A reservation of nothing yet.
     #[must_use]
     pub fn open(&self) -> Reservation {
-        Reservation { limiter: self.clone(), bytes: 0 }
+        Reservation(Arc::new(Held { limiter: self.clone(), bytes: AtomicUsize::new(0) }))
     }
 
     /// How many bytes are reserved.
@@ -54,37 +61,44 @@ impl Reservation {
     ///
     /// # Errors
     /// [`OverLimit`], and nothing is reserved, where they do not fit.
-    pub fn grow(&mut self, bytes: usize) -> Result<(), OverLimit> {
-        let MemoryLimiter { limit, in_use } = &self.limiter;
+    pub fn grow(&self, bytes: usize) -> Result<(), OverLimit> {
+        let MemoryLimiter { limit, in_use } = &self.0.limiter;
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| sum <= limit);
-        in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| OverLimit { limit: *limit })?;
-        self.bytes += bytes;
+        if fits(self.0.bytes.load(Ordering::Relaxed)).is_none() {
+            return Err(OverLimit::Ever(*limit));
+        }
+        in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| OverLimit::Now(*limit))?;
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Counts `bytes` more for what is made of a request on its way out, when it can't be refused any more. Beyond the
+    /// limit they keep other requests out.
+    pub fn charge(&self, bytes: usize) {
+        self.0.limiter.in_use.fetch_add(bytes, Ordering::Relaxed);
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Makes it `bytes` in all, more or fewer than before.
     ///
     /// # Errors
     /// [`OverLimit`], and nothing changes, where they do not fit.
-    pub fn resize(&mut self, bytes: usize) -> Result<(), OverLimit> {
-        if let Some(more) = bytes.checked_sub(self.bytes) {
-            return self.grow(more);
+    pub fn resize(&self, bytes: usize) -> Result<(), OverLimit> {
+        let held = self.0.bytes.load(Ordering::Relaxed);
+        match bytes.checked_sub(held) {
+            Some(more) => self.grow(more),
+            None => {
+                self.0.limiter.in_use.fetch_sub(held - bytes, Ordering::Relaxed);
+                self.0.bytes.store(bytes, Ordering::Relaxed);
+                Ok(())
+            }
         }
-        self.shrink(bytes);
-        Ok(())
-    }
-
-    /// Gives back all but `bytes`.
-    pub fn shrink(&mut self, bytes: usize) {
-        let back = self.bytes.saturating_sub(bytes);
-        self.limiter.in_use.fetch_sub(back, Ordering::Relaxed);
-        self.bytes -= back;
     }
 }
 
-impl Drop for Reservation {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.shrink(0);
+        self.limiter.in_use.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
     }
 }
 
@@ -95,18 +109,24 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_and_what_is_given_back_fits_again() {
         let limiter = MemoryLimiter::new(100);
-        let (mut first, mut second) = (limiter.open(), limiter.open());
+        let (first, second) = (limiter.open(), limiter.open());
         assert_eq!(first.grow(60), Ok(()));
-        assert_eq!(second.grow(41), Err(OverLimit { limit: 100 }));
-        assert_eq!(second.grow(usize::MAX), Err(OverLimit { limit: 100 }));
+        assert_eq!(second.grow(41), Err(OverLimit::Now(100)));
+        assert_eq!(second.grow(101), Err(OverLimit::Ever(100)));
+        assert_eq!(second.grow(usize::MAX), Err(OverLimit::Ever(100)));
         assert_eq!(second.grow(40), Ok(()));
         assert_eq!(limiter.in_use(), 100);
-        first.shrink(10);
+        assert_eq!(first.resize(10), Ok(()));
         assert_eq!(limiter.in_use(), 50);
-        assert_eq!(first.resize(61), Err(OverLimit { limit: 100 }));
+        assert_eq!(first.resize(61), Err(OverLimit::Now(100)));
         assert_eq!((first.resize(60), first.resize(20)), (Ok(()), Ok(())));
         assert_eq!(limiter.in_use(), 60);
+        second.charge(70);
+        assert_eq!((limiter.in_use(), first.grow(1)), (130, Err(OverLimit::Now(100))));
+        let clone = first.clone();
         drop((first, second));
+        assert_eq!(limiter.in_use(), 20, "a clone keeps it");
+        drop(clone);
         assert_eq!(limiter.in_use(), 0);
     }
 }

@@ -54,18 +54,23 @@ impl Entrance {
     async fn logs(&self, request: Request) -> Result<Response, Error> {
         let pipeline = self.logs.as_ref().ok_or(Error::NoPipeline(Signal::Logs))?;
         let batch = Batch::new(request.body.clone())?;
+        request.reserve(batch.memory())?;
         let mut account = Account::open(&self.counts, batch.len());
         let batch = pipeline.chain.run(batch, &mut account).await?;
         let parcels = pipeline.routes.encode(&batch);
+        request.charge(route::growth(&parcels, &request));
         let response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;
         account.settle(response.rejected());
         Ok(response)
     }
 }
 
-/// Traces, metrics and profiles: every byte is checked, and all go to every destination.
+/// Traces, metrics and profiles: every byte is checked, and all go to every destination. Nothing is not sent on.
 async fn pass_through(destinations: Option<&Destinations>, request: Request) -> Result<Response, Error> {
     let destinations = destinations.ok_or(Error::NoPipeline(request.signal))?;
+    if request.body.is_empty() {
+        return Ok(Response::default());
+    }
     schema::check(request.signal, &request.body)?;
     route::deliver(destinations.parcels(&request), &request, |_| items::count(&request)).await
 }

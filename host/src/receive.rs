@@ -9,7 +9,10 @@ use bytes::{Buf, Bytes};
 use prost::{DecodeError, Message};
 use tokio::time::Instant;
 
-use crate::status::Error;
+use crate::{
+    memory::{OverLimit, Reservation},
+    status::Error,
+};
 
 mod body;
 pub mod conveniences;
@@ -42,6 +45,8 @@ pub struct Request {
     pub deadline: Option<Instant>,
     /// The headers that it came with, where the receiver has `include_metadata`.
     pub metadata: Option<Arc<HeaderMap>>,
+    /// What it holds of the memory that there is for requests. Whatever works on a part of it keeps a clone.
+    pub held: Option<Reservation>,
 }
 
 /// The answer to a request that was taken: `ExportLogsServiceResponse` and its siblings, which are all alike.
@@ -77,7 +82,25 @@ impl Request {
     /// A request of nothing but a message.
     #[must_use]
     pub fn new(signal: Signal, body: Bytes) -> Self {
-        Self { signal, body, json: None, deadline: None, metadata: None }
+        Self { signal, body, json: None, deadline: None, metadata: None, held: None }
+    }
+}
+
+/// Memory for what is made of a request.
+impl Request {
+    /// Reserves `bytes` more.
+    ///
+    /// # Errors
+    /// [`OverLimit`].
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<(), OverLimit> {
+        self.held.as_ref().map_or(Ok(()), |held| held.grow(bytes))
+    }
+
+    /// Counts `bytes` more, when it is too late to refuse it.
+    pub(crate) fn charge(&self, bytes: usize) {
+        if let Some(held) = &self.held {
+            held.charge(bytes);
+        }
     }
 }
 

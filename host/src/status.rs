@@ -50,6 +50,9 @@ pub enum Error {
     /// The sender is not who it has to be.
     #[error("{0}")]
     Unauthenticated(&'static str),
+    /// Whether the sender is who it has to be can't be told for now.
+    #[error("{0}")]
+    Busy(&'static str),
     /// OTLP/HTTP has no such path.
     #[error("{0} is no path of OTLP/HTTP that is served here")]
     NoSuchPath(String),
@@ -85,7 +88,7 @@ pub struct Refusal {
     pub code: Code,
     /// In OTLP/HTTP.
     pub http: StatusCode,
-    /// For a person, of at most 2,000 characters.
+    /// For a person, cut so that it takes at most 2,000 bytes in a header.
     pub message: String,
     /// How long the sender should wait before it tries again: `RetryInfo` and `Retry-After`.
     pub delay: Option<Duration>,
@@ -98,7 +101,11 @@ const FILTER_RETRY: Duration = Duration::from_secs(1);
 /// The wait that is asked for when memory is full: some ten times what a request takes, so that it is there again.
 const MEMORY_RETRY: Duration = Duration::from_secs(1);
 
-/// In characters. A status travels in HTTP/2 headers, and common clients refuse more than 8 or 16 KiB of those.
+/// The wait that is asked for when too many passwords are to be checked: in that time, a few of them are.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
+
+/// In bytes of a header. Common clients refuse more than 8 KiB of headers in all, and where there is a delay the message
+/// stands there twice: gRPC for Go takes it from the status' details then.
 const MAX_MESSAGE: usize = 2000;
 
 /// The trailer in which some SDKs look for `RetryInfo`; the others look into the status' details.
@@ -112,7 +119,11 @@ impl From<Error> for Refusal {
             }
             // Without a delay, so that the sender gives up: the same request never fits.
             Error::TooLarge { .. } => (Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, None),
-            Error::OverLimit(_) => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(MEMORY_RETRY)),
+            Error::OverLimit(OverLimit::Ever(_)) => (Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, None),
+            Error::OverLimit(OverLimit::Now(_)) => {
+                (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(MEMORY_RETRY))
+            }
+            Error::Busy(_) => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(BUSY_RETRY)),
             Error::Filter { .. } => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(FILTER_RETRY)),
             Error::Slow(_) | Error::Draining => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, None),
             Error::Unauthenticated(_) => (Code::Unauthenticated, StatusCode::UNAUTHORIZED, None),
@@ -130,9 +141,23 @@ impl From<Error> for Refusal {
                 }
             },
         };
-        let message = error.to_string().chars().take(MAX_MESSAGE).collect();
-        Self { code, http, message, delay }
+        Self { code, http, message: cut(error.to_string()), delay }
     }
+}
+
+/// As much of `message` as takes [`MAX_MESSAGE`] bytes in `grpc-message`, which has most bytes that are neither letters
+/// nor digits as `%XX`.
+fn cut(mut message: String) -> String {
+    let in_header = |c: char| if c.is_ascii_alphanumeric() { 1 } else { 3 * c.len_utf8() };
+    let mut size = 0;
+    let end = message.char_indices().find(|&(_, c)| {
+        size += in_header(c);
+        size > MAX_MESSAGE
+    });
+    if let Some((end, _)) = end {
+        message.truncate(end);
+    }
+    message
 }
 
 /// The HTTP status for a gRPC code that a destination answered, the Collector's. Retryable codes get a status that

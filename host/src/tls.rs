@@ -156,6 +156,7 @@ fn roots(config: &config::ClientTls, files: &mut Files) -> Result<RootCertStore,
     if config.ca_file.is_none() || config.include_system_ca {
         // Some systems have authorities that are too old to be read; the others count.
         let system = rustls_native_certs::load_native_certs();
+        files.note(system.certs.iter().flat_map(|certificate| certificate.to_vec()).collect());
         let (added, _) = roots.add_parsable_certificates(system.certs);
         if added == 0 && config.ca_file.is_none() {
             let why = system.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();

@@ -344,6 +344,35 @@ service:
 }
 
 #[test]
+fn what_is_risky_or_changes_nothing_gives_a_warning() {
+    let (config, warnings) = parse(
+        "receivers:
+  otlp:
+    protocols:
+      grpc: { endpoint: 0.0.0.0:4317, auth: { authenticator: bearertokenauth } }
+      http: { endpoint: unix:otlp.sock }
+exporters:
+  otlp_grpc/plain: { endpoint: \"http://collector:4317\", tls: { insecure: true, ca_file: ca.pem, insecure_skip_verify: false } }
+  otlp_grpc/tls: { endpoint: \"https://collector:4317\", tls: { insecure: true, insecure_skip_verify: true } }
+  otlp_grpc/loop: { endpoint: \"http://localhost:4317\", retry_on_failure: { initial_interval: 1s } }
+  otlp_http/loop: { logs_endpoint: \"https://collector\", endpoint: \"unix:otlp.sock\", tls: { ca_file: ca.pem } }
+extensions: { bearertokenauth: { token: \"bearer hunter2\", tokens: [\"Token hunter2\"] } }
+service:
+  extensions: [bearertokenauth]
+  pipelines:
+    logs: { receivers: [otlp], exporters: [otlp_grpc/plain, otlp_grpc/tls, otlp_grpc/loop, otlp_http/loop] }
+",
+        "risky.yaml",
+    )
+    .expect("a configuration");
+    check_golden(&folder(), "risky", &warnings);
+    assert!(otlp(&config, "otlp_grpc/tls").tls.insecure_skip_verify);
+    assert_eq!(otlp(&config, "otlp_grpc/loop").retry, None, "no queue, no retries unless they are asked for");
+    let unix = &config.receivers["otlp"].http.as_ref().expect("an HTTP listener").listener.endpoint;
+    assert_eq!(unix.to_string(), "unix:otlp.sock");
+}
+
+#[test]
 fn later_stages_report_in_the_same_form() {
     let config = good(
         "receivers: { otlp: { protocols: { grpc: } } }

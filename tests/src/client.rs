@@ -1,12 +1,23 @@
-//! A sender of one request at a time, over whatever reaches a listener: TCP or a Unix socket, TLS or none, and each of
-//! OTLP's protocols. It shows what is on the wire, where a whole SDK would hide it.
-use std::sync::Arc;
+//! A client of a listener, over whatever reaches it: TCP or a Unix socket, TLS or none, and each of OTLP's protocols. It
+//! sends exactly what it is told to and shows what is answered, where a whole SDK would hide both.
+use std::{
+    fmt::Display,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
-use hyper::{HeaderMap, Request, body::Body as _, client::conn, header::HeaderValue};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::{HeaderMap, Method, Request, Uri, Version, body::Body as _};
+use hyper_util::{
+    client::legacy::{
+        self,
+        connect::{Connected, Connection},
+    },
+    rt::{TokioExecutor, TokioIo},
+};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message as _;
 use tokio::{
@@ -17,6 +28,7 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, pki_types::ServerName},
 };
+use tonic::codegen::Service;
 
 use crate::{otlp, wire::Signal};
 
@@ -31,13 +43,13 @@ pub enum Protocol {
     Http2,
 }
 
-/// Makes a connection for each request.
+/// A client of one listener. Clones share its connections, which it keeps.
 #[derive(Clone)]
 pub struct Client {
-    listener: String,
     protocol: Protocol,
-    tls: Option<Arc<ClientConfig>>,
     headers: HeaderMap,
+    connector: Connector,
+    pool: legacy::Client<Connector, Full<Bytes>>,
 }
 
 /// What was answered.
@@ -45,16 +57,32 @@ pub struct Client {
 pub struct Answer {
     /// HTTP's status; in gRPC the call's.
     pub status: u16,
+    /// The version of HTTP.
+    pub version: Version,
     /// Headers, and trailers where there were any.
     pub headers: HeaderMap,
     /// The body, as it is on the wire.
     pub body: Bytes,
 }
 
+/// Connects to a listener.
+#[derive(Clone)]
+struct Connector {
+    /// As the start line writes it.
+    listener: Arc<str>,
+    tls: Option<Arc<ClientConfig>>,
+}
+
 /// A connection of whatever kind.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+impl Connection for Box<dyn Io> {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
 
 impl Protocol {
     /// All of them.
@@ -98,8 +126,9 @@ impl Protocol {
 impl Client {
     /// Will send to `listener`, as the start line writes it.
     #[must_use]
-    pub fn new(listener: &str, protocol: Protocol) -> Self {
-        Self { listener: listener.to_owned(), protocol, tls: None, headers: HeaderMap::new() }
+    pub fn new(listener: impl Display, protocol: Protocol) -> Self {
+        let connector = Connector { listener: listener.to_string().into(), tls: None };
+        Self { protocol, headers: HeaderMap::new(), pool: connector.pool(protocol), connector }
     }
 
     /// Encrypts its connections.
@@ -107,7 +136,8 @@ impl Client {
     pub fn tls(mut self, config: &ClientConfig) -> Self {
         let mut config = config.clone();
         config.alpn_protocols = vec![self.protocol.alpn().to_vec()];
-        self.tls = Some(Arc::new(config));
+        self.connector.tls = Some(Arc::new(config));
+        self.pool = self.connector.pool(self.protocol);
         self
     }
 
@@ -121,31 +151,13 @@ impl Client {
         self
     }
 
-    /// Connects.
-    ///
-    /// # Errors
-    /// When nobody is there, or TLS can't be agreed on.
-    pub async fn connect(&self) -> Result<Box<dyn Io>> {
-        let io: Box<dyn Io> = match self.listener.strip_prefix("unix://") {
-            Some(path) => Box::new(UnixStream::connect(path).await?),
-            None => Box::new(TcpStream::connect(&*self.listener).await?),
-        };
-        match &self.tls {
-            None => Ok(io),
-            Some(config) => {
-                let name = ServerName::try_from("localhost")?;
-                Ok(Box::new(TlsConnector::from(config.clone()).connect(name, io).await?))
-            }
-        }
-    }
-
     /// Sends a log record.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// As [`Client::request`].
     ///
     /// # Panics
-    /// When nothing happens for too long.
+    /// As [`Client::request`].
     pub async fn send(&self) -> Result<Answer> {
         self.send_logs(&otlp::request([otlp::record(9, "one")])).await
     }
@@ -153,46 +165,58 @@ impl Client {
     /// Sends log records.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// As [`Client::request`].
     ///
     /// # Panics
-    /// When nothing happens for too long.
+    /// As [`Client::request`].
     pub async fn send_logs(&self, request: &ExportLogsServiceRequest) -> Result<Answer> {
         let message = request.encode_to_vec();
         let (path, content_type, body) = match self.protocol {
             Protocol::Grpc => (Signal::Logs.path(), "application/grpc", framed(&message)),
             Protocol::Http1 | Protocol::Http2 => ("/v1/logs", "application/x-protobuf", message.into()),
         };
-        crate::patiently("an answer", self.post(path, content_type, body)).await
+        self.post(path, &[("content-type", content_type)], body).await
     }
 
-    /// Sends `body` to `path`.
+    /// Posts `body` to `path`.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    ///
+    /// # Panics
+    /// As [`Client::request`].
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Result<Answer> {
+        self.request(Method::POST, path, headers, body).await
+    }
+
+    /// Sends one request.
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn post(&self, path: &str, content_type: &'static str, body: Bytes) -> Result<Answer> {
-        let io = TokioIo::new(self.connect().await?);
-        let uri = match self.protocol {
-            Protocol::Http1 => path.to_owned(),
-            Protocol::Grpc | Protocol::Http2 => format!("http://localhost{path}"),
-        };
-        let mut request = Request::post(uri).header("host", "localhost").body(Full::new(body))?;
-        request.headers_mut().insert("content-type", HeaderValue::from_static(content_type));
-        if self.protocol == Protocol::Grpc {
-            request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
+    ///
+    /// # Panics
+    /// When nothing happens for too long.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer> {
+        let mut request = Request::builder().method(method).uri(format!("http://localhost{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
+        if self.protocol == Protocol::Grpc {
+            request = request.header("te", "trailers");
+        }
+        let mut request = request.body(Full::new(body.into()))?;
         request.headers_mut().extend(self.headers.clone());
-        let response = if self.protocol == Protocol::Http1 {
-            let (mut sender, connection) = conn::http1::handshake(io).await?;
-            tokio::spawn(connection);
-            sender.send_request(request).await?
-        } else {
-            request.headers_mut().remove("host");
-            let (mut sender, connection) = conn::http2::handshake(TokioExecutor::new(), io).await?;
-            tokio::spawn(connection);
-            sender.send_request(request).await?
-        };
-        let (head, body) = response.into_parts();
+        crate::patiently("an answer", self.answer(request)).await
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Answer> {
+        let (head, body) = self.pool.request(request).await?.into_parts();
         let ended = body.is_end_stream();
         let collected = body.collect().await?;
         let mut headers = head.headers;
@@ -204,17 +228,60 @@ impl Client {
             (Protocol::Grpc, None) => bail!("a call without a status: {headers:?}"),
             _ => head.status.as_u16(),
         };
-        Ok(Answer { status, headers, body: collected.to_bytes() })
+        Ok(Answer { status, version: head.version, headers, body: collected.to_bytes() })
+    }
+}
+
+impl Connector {
+    fn pool(&self, protocol: Protocol) -> legacy::Client<Self, Full<Bytes>> {
+        let is_http2 = protocol != Protocol::Http1;
+        legacy::Client::builder(TokioExecutor::new()).http2_only(is_http2).build(self.clone())
+    }
+
+    async fn connect(self) -> Result<TokioIo<Box<dyn Io>>> {
+        let io: Box<dyn Io> = match self.listener.strip_prefix("unix://") {
+            Some(path) => Box::new(UnixStream::connect(path).await?),
+            None => Box::new(TcpStream::connect(&*self.listener).await?),
+        };
+        Ok(TokioIo::new(match self.tls {
+            None => io,
+            Some(config) => Box::new(TlsConnector::from(config).connect(ServerName::try_from("localhost")?, io).await?),
+        }))
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Box<dyn Io>>;
+    type Error = anyhow::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whatever the URI, there is one listener only.
+    fn call(&mut self, _: Uri) -> Self::Future {
+        Box::pin(self.clone().connect())
     }
 }
 
 impl Answer {
-    /// A header's text.
+    /// The value of a header, if it is there.
     ///
-    /// # Errors
-    /// When there is no such header.
-    pub fn header(&self, name: &str) -> Result<&str> {
-        Ok(self.headers.get(name).with_context(|| format!("no {name} among {:?}", self.headers))?.to_str()?)
+    /// # Panics
+    /// When it is no text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("a header of text"))
+    }
+
+    /// The body, which is JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
     }
 }
 

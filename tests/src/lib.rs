@@ -7,8 +7,7 @@
 //! | [`config`] | writes its configuration |
 //! | [`wire`] | OTLP/gRPC calls as bytes |
 //! | [`sender`] | an application that exports to it |
-//! | [`http`] | a client of OTLP/HTTP |
-//! | [`client`] | one request over whatever reaches a listener |
+//! | [`client`] | a client of whatever a listener speaks, which shows what is on the wire |
 //! | [`authority`] | certificates for tests |
 //! | [`sink`] | a destination that records what comes, and fails when told to |
 //! | [`metrics`] | reads the Prometheus page |
@@ -21,7 +20,6 @@ pub mod client;
 pub mod config;
 pub mod example;
 pub mod fields;
-pub mod http;
 pub mod metrics;
 pub mod otlp;
 pub mod process;

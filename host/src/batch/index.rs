@@ -27,6 +27,13 @@ pub(super) struct Index {
     pub(super) rows: Vec<Row>,
 }
 
+impl Index {
+    /// How many bytes it takes.
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&*self.resources) + size_of_val(&*self.scopes) + size_of_val(&*self.rows)
+    }
+}
+
 /// One `ResourceLogs`.
 #[derive(Debug)]
 pub(super) struct Resource {

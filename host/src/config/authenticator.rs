@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-use super::diagnostic::{Span, Spanned};
+use super::diagnostic::{Diagnostic, Span, Spanned};
 use super::extensions::NO_CLIENT;
 use super::node::Node;
 use super::read::{Fields, Keys, Read, Reader};
@@ -68,13 +68,15 @@ impl Reader {
         let token = self.field(&auth, "token", None, |r, node| r.token(node, auth.span("token")).map(Some));
         let tokens = self.tokens(&auth);
         let file = self.field(&auth, "filename", None, |r, node| r.path(node).map(Some));
-        let (token, mut tokens, file) = (token?, tokens?, file?);
+        let (token, mut tokens, file, scheme) = (token?, tokens?, file?, scheme?);
+        self.scheme_twice(&auth, "token", &scheme, token.as_slice());
+        self.scheme_twice(&auth, "tokens", &scheme, &tokens);
         tokens.extend(token);
         if tokens.is_empty() && file.is_none() {
             let error = self.error(name, "there is no token, so nobody could send");
             return self.report(error.help("write `token: ${env:TOKEN}`, or name a file of tokens by `filename`"));
         }
-        Some(Authenticator::Bearer(BearerTokenAuth { header: header?, scheme: scheme?, tokens, file }))
+        Some(Authenticator::Bearer(BearerTokenAuth { header: header?, scheme, tokens, file }))
     }
 
     pub(super) fn basic_auth(&mut self, node: &Node, name: Span) -> Option<Authenticator> {
@@ -100,6 +102,17 @@ impl Reader {
         tokens.into_iter().collect()
     }
 
+    /// Warns of tokens that begin with their scheme, which stands before them anyway.
+    fn scheme_twice(&mut self, auth: &Fields<'_>, key: &str, scheme: &str, tokens: &[Secret]) {
+        let twice =
+            |Secret(token): &Secret| token.split_once(' ').is_some_and(|(first, _)| first.eq_ignore_ascii_case(scheme));
+        if tokens.iter().any(twice) {
+            let message = format!("a token begins with `{scheme}`, which senders would have to write twice");
+            let warning = Diagnostic::warning(&self.source, auth.span(key), message);
+            self.found.push(warning.help("write the token alone: `scheme` stands before it by itself"));
+        }
+    }
+
     /// A scheme, which may be none: `scheme: ""`.
     fn scheme(&self, node: &Node) -> Read<String> {
         match node.value.scalar() {
@@ -120,7 +133,6 @@ impl Reader {
 
     /// A string that no message shows: what is wrong with it is said of its key, at `span`.
     fn secret(&self, node: &Node, span: Span) -> Read<Secret> {
-        let text = self.string(node).map_err(|error| error.only_at(span))?;
-        Ok(Secret(text.to_owned()))
+        Ok(Secret(self.hidden(node, span)?.to_owned()))
     }
 }

@@ -113,6 +113,15 @@ impl OtlpExporter {
         }
     }
 
+    /// Where any signal goes.
+    pub(super) fn all_endpoints(&self) -> impl Iterator<Item = &Spanned<Destination>> {
+        let overrides = match &self.protocol {
+            Protocol::Http { overrides, .. } => Some(overrides),
+            Protocol::Grpc => None,
+        };
+        self.endpoints.iter().chain(overrides.into_iter().flat_map(BTreeMap::values))
+    }
+
     /// Whether there is somewhere to send `signal`.
     pub(super) fn has_endpoint(&self, signal: Signal) -> bool {
         let overridden = match &self.protocol {

@@ -1,7 +1,7 @@
 //! Where a listener listens, and where an exporter sends: `host:port`, URLs, and Unix domain sockets.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -45,6 +45,30 @@ impl Address {
     #[must_use]
     pub fn loopback(port: u16) -> Self {
         Self::Tcp { host: Ipv4Addr::LOCALHOST.to_string(), port }
+    }
+
+    /// Whether one listener can't be at both, as far as names need not be resolved to tell. `0.0.0.0` is every IPv4
+    /// address, `[::]` every one.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let (Self::Tcp { host, port }, Self::Tcp { host: other_host, port: other_port }) = (self, other) else {
+            return self == other;
+        };
+        let all = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+        let same = match (host.parse(), other_host.parse()) {
+            (Ok(one), Ok(other)) => one == other || all(one, other) || all(other, one),
+            _ => host == other_host,
+        };
+        port == other_port && same
+    }
+
+    /// Whether what is sent to `destination` comes in here.
+    pub(super) fn takes(&self, destination: &Self) -> bool {
+        match destination {
+            Self::Tcp { host, port } if host == "localhost" => {
+                self.overlaps(&Self::loopback(*port)) || self.overlaps(destination)
+            }
+            _ => self.overlaps(destination),
+        }
     }
 }
 
@@ -265,7 +289,8 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Unix(path) if path.is_absolute() => write!(f, "unix://{}", path.display()),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

@@ -76,7 +76,7 @@ impl Reader {
             let error = self.error(key.span, "binary headers are not supported yet");
             return Err(error.note("gRPC takes a name that ends in `-bin` for a binary one"));
         }
-        let text = self.string(value).map_err(|error| error.only_at(key.span))?;
+        let text = self.hidden(value, key.span)?;
         let mut text = HeaderValue::from_str(text)
             .map_err(|_| self.error(key.span, "a header's value may have only visible ASCII characters and spaces"))?;
         text.set_sensitive(true);

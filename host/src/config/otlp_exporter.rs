@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::destination::{ClientKeepalive, Compression, HttpEncoding, OtlpExporter, Protocol, Retry};
-use super::diagnostic::{Span, Spanned};
+use super::diagnostic::{Diagnostic, Span, Spanned};
 use super::endpoint::{Address, Destination, InvalidEndpoint, redacted};
 use super::node::Node;
 use super::read::{Fields, Foreign, Keys, Read, Reader};
@@ -131,6 +131,7 @@ impl Reader {
         let balancer = self.field(&otlp, "balancer_name", (), |r, node| r.choice(node, BALANCERS));
         let exporter = self.otlp_exporter(&otlp, tls, false);
         balancer?;
+        self.tls_in_vain(&otlp, &endpoints.iter().flatten().collect::<Vec<_>>());
         Some(OtlpExporter {
             endpoints: endpoints.filter(|endpoints| !endpoints.is_empty())?,
             keepalive: keepalive?,
@@ -153,6 +154,8 @@ impl Reader {
         let time = self.field(&otlp, "http2_read_idle_timeout", default.time, Self::asks_after);
         let timeout = self.field(&otlp, "http2_ping_timeout", default.timeout, Self::keepalive_time);
         let exporter = self.otlp_exporter(&otlp, tls, true);
+        let all = endpoints.iter().flatten().chain(overrides.iter().flat_map(BTreeMap::values));
+        self.tls_in_vain(&otlp, &all.collect::<Vec<_>>());
         Some(OtlpExporter {
             protocol: Protocol::Http { encoding: encoding?, overrides: overrides? },
             endpoints: endpoints?,
@@ -209,9 +212,11 @@ impl Reader {
     }
 
     fn no_endpoint(&mut self, otlp: &Fields<'_>, what: &str) {
-        let key = if otlp.has("endpoints") { "endpoints" } else { "endpoint" };
-        let error = self.error(otlp.span(key), "`endpoint` is missing");
-        self.found.push(error.help(format!("`endpoint` is {what}")));
+        let error = match otlp.get("endpoints") {
+            Some(empty) => self.error(empty.span, "`endpoints` is empty"),
+            None => self.error(otlp.span("endpoint"), "`endpoint` is missing"),
+        };
+        self.found.push(error.help(format!("an endpoint is {what}")));
     }
 
     /// The URLs of single signals.
@@ -277,6 +282,11 @@ impl Reader {
         let elapsed = self.field(&retry, "max_elapsed_time", default.max_elapsed_time, Self::limit);
         let (initial_interval, max_interval, max_elapsed_time) = (initial?, max_interval?, elapsed?);
         self.first_pause_fits(&retry, initial_interval, max_elapsed_time)?;
+        if retry.get("enabled").is_none() && RETRY.known.iter().any(|key| retry.get(key).is_some()) {
+            let message = "`retry_on_failure` does nothing here unless it is enabled";
+            let warning = Diagnostic::warning(&self.source, retry.span, message);
+            self.found.push(warning.help("write `enabled: true`, which in the Collector is the default"));
+        }
         let retry = Retry {
             initial_interval,
             randomization_factor: factor?,

@@ -205,6 +205,17 @@ impl Reader {
         Ok(&scalar.text)
     }
 
+    /// A string, not empty, that no message shows: what is wrong with it is said at `span`.
+    pub(super) fn hidden<'n>(&self, node: &'n Node, span: Span) -> Read<&'n str> {
+        self.string(node).map_err(|error| {
+            let error = error.only_at(span);
+            match node.value.scalar().map(Scalar::typed) {
+                Some(Typed::Bool(_) | Typed::Number(_) | Typed::NotFinite) => error.help("put it in quotes"),
+                _ => error,
+            }
+        })
+    }
+
     /// A boolean.
     pub(super) fn boolean(&self, node: &Node) -> Read<bool> {
         match node.value.scalar().map(Scalar::typed) {

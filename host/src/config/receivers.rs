@@ -270,10 +270,11 @@ impl Reader {
 
     /// The authenticator's name. Whether there is one is found out when everything is read.
     fn auth(&mut self, protocol: &Fields<'_>) -> Option<Option<Spanned<String>>> {
-        let Some(node) = protocol.get("auth") else {
+        // Nothing below it is a mistake: whoever writes `auth` does not mean everybody.
+        if !protocol.has("auth") {
             return Some(None);
-        };
-        let auth = self.fields(node, protocol.span("auth"), &AUTH)?;
+        }
+        let auth = self.section(protocol, "auth", &AUTH)?;
         let what = "the name of an extension, such as `bearertokenauth`";
         let name = |r: &Self, node: &Node| Ok(Spanned::new(r.string(node)?.to_owned(), node.span));
         self.required(&auth, "authenticator", what, name).map(Some)

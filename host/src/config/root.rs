@@ -62,8 +62,28 @@ impl Reader {
             source: Arc::clone(&self.source),
         };
         self.same_endpoint(&config);
+        self.loops(&config);
         self.largest_fits(&config);
         Some(config)
+    }
+
+    /// Warns of exporters that send to a receiver of this configuration: a request would come back until its sender gives
+    /// up.
+    fn loops(&mut self, config: &Config) {
+        for exporter in config.exporters.values() {
+            let Exporter::Otlp(exporter) = exporter else { continue };
+            for endpoint in exporter.all_endpoints() {
+                let mut listeners = config.receivers.values().flat_map(Receiver::listeners);
+                if let Some(listener) = listeners.find(|listener| listener.endpoint.takes(&endpoint.address)) {
+                    let message =
+                        format!("`{endpoint}` is listened on by this configuration itself", endpoint = endpoint.value);
+                    let (line, _) = self.source.position(listener.endpoint.span.start);
+                    let warning = Diagnostic::warning(&self.source, endpoint.span, message);
+                    let warning = warning.note(format!("the receiver in line {line} would take what is sent here"));
+                    self.found.push(warning.help("send to the Collector's own port"));
+                }
+            }
+        }
     }
 
     /// Warns of listeners whose largest request would never fit into the memory limiter: its sender would try for good.
@@ -125,7 +145,7 @@ impl Reader {
         listeners.retain(|listener| !matches!(listener.value, Address::Tcp { port: 0, .. }));
         listeners.sort_by_key(|listener| listener.span);
         for (at, listener) in listeners.iter().enumerate() {
-            let first = listeners[..at].iter().find(|other| other.value == listener.value);
+            let first = listeners[..at].iter().find(|other| other.overlaps(listener));
             if let Some(first) = first {
                 let message = format!("`{}` is listened on already", listener.value);
                 let error = self.error(listener.span, message).earlier(first.span);

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::diagnostic::{Span, Spanned};
-use super::node::Node;
+use super::diagnostic::{Diagnostic, Span, Spanned};
+use super::endpoint::Destination;
+use super::node::{Entry, Node, Value};
 use super::read::{Fields, Foreign, Keys, Read, Reader};
+use super::scalar::Typed;
 
 /// `tls` of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,10 +126,11 @@ const fn no_ciphers(key: &'static str) -> Foreign {
 impl Reader {
     /// `tls` of a listener. Without it connections are not encrypted.
     pub(super) fn server_tls(&mut self, listener: &Fields<'_>) -> Option<Option<ServerTls>> {
-        let Some(node) = listener.get("tls") else {
+        // Nothing below it is a mistake: whoever writes `tls` does not mean to go without.
+        if !listener.has("tls") {
             return Some(None);
-        };
-        let tls = self.fields(node, listener.span("tls"), &SERVER)?;
+        }
+        let tls = self.section(listener, "tls", &SERVER)?;
         let cert = self.required(&tls, "cert_file", "the certificate chain, in PEM", Self::path);
         let key = self.required(&tls, "key_file", "the certificate's private key, in PEM", Self::path);
         let client_ca = self.field(&tls, "client_ca_file", None, |r, node| r.path(node).map(Some));
@@ -167,6 +170,32 @@ impl Reader {
             reload_interval: reload?,
         };
         Some((tls, insecure?))
+    }
+
+    /// Warns of what makes TLS unsafe, and of settings that change nothing at any of these endpoints.
+    pub(super) fn tls_in_vain(&mut self, exporter: &Fields<'_>, endpoints: &[&Spanned<Destination>]) {
+        let Some(Value::Map(entries)) = exporter.get("tls").map(|node| &node.value) else {
+            return;
+        };
+        let encrypted = endpoints.iter().find(|endpoint| endpoint.tls);
+        let is_no = |node: &Node| node.value.scalar().is_some_and(|scalar| scalar.typed() == Typed::Bool(false));
+        for Entry { key, .. } in entries.iter().filter(|entry| !entry.value.is_null() && !is_no(&entry.value)) {
+            let (message, help) = match (key.as_str(), encrypted) {
+                ("insecure", Some(endpoint)) => (
+                    format!("`insecure` changes nothing: `{}` says by its scheme that it means TLS", endpoint.value),
+                    "remove it, or write `http://`",
+                ),
+                ("insecure_skip_verify", Some(_)) => (
+                    "nothing tells the destination from somebody in between".to_owned(),
+                    "name the authority that signed its certificate: `ca_file`",
+                ),
+                ("insecure", None) | (_, Some(_)) => continue,
+                (key, None) => {
+                    (format!("`{key}` changes nothing: no endpoint here means TLS"), "write `https://`, or remove it")
+                }
+            };
+            self.found.push(Diagnostic::warning(&self.source, key.span, message).help(help));
+        }
     }
 
     /// A client's certificate and key: both, or neither.

@@ -40,6 +40,9 @@ const SECRETS: &[&str] = &[
     "key_pem",
 ];
 
+/// What is no secret of an authenticator, by its type: worth showing where it is wrong.
+const PUBLIC: &[(&str, &str)] = &[("bearertokenauth", "filename"), ("basicauth", "file")];
+
 /// Reads the one document in `source`, and says in `found` what is wrong with it. Nothing is returned where the text
 /// is empty or ends in a syntax error.
 pub(super) fn read(source: &Arc<Source>, env: Env<'_>, found: &mut Diagnostics) -> Option<Node> {
@@ -100,6 +103,16 @@ enum Key {
     Merge,
     /// One that can't be, which is reported already.
     Refused,
+}
+
+impl Open {
+    /// The key whose value comes next.
+    fn key(&self) -> Option<&str> {
+        match &self.value {
+            Collection::Map(MapBuilder { key: Some(Key::Name(key)), .. }) => Some(key),
+            _ => None,
+        }
+    }
 }
 
 impl Builder<'_> {
@@ -256,12 +269,22 @@ impl Builder<'_> {
         self.stack.iter().any(is_secret)
     }
 
+    /// Whether what comes next is the value of one of [`PUBLIC`], right inside of an authenticator or its `htpasswd`.
+    fn at_public(&self) -> bool {
+        let keys: Option<Vec<&str>> = self.stack.iter().map(Open::key).collect();
+        let Some(["extensions", of, within @ .., last]) = keys.as_deref() else {
+            return false;
+        };
+        let of = of.split('/').next().unwrap_or(of);
+        PUBLIC.contains(&(of, *last)) && matches!(within, [] | ["htpasswd"])
+    }
+
     /// Notes where the secrets of `node` stand, if it has any. Names are none.
     fn note_secrets(&mut self, node: &Node) {
         if self.at_key() {
             return;
         }
-        let in_secret = self.in_secret();
+        let in_secret = self.in_secret() && !self.at_public();
         node.scalars(&mut |span| match in_secret {
             true => self.secrets.push(span),
             false => self.secrets.extend(secrets(self.source.slice(span)).map(|range| within(span.start, range))),

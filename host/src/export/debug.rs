@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Cause,
-    turn::{Turn, blocking, until},
+    turn::{Turn, heavy, until},
 };
 use crate::{
     config::Verbosity,
@@ -56,8 +56,19 @@ impl Debug {
 
     async fn write(&self, request: Request) -> Result<(), Cause> {
         let (verbosity, output) = (self.verbosity, Arc::clone(&self.output));
-        let text = blocking(move || Ok(describe(verbosity, &request)?)).await?;
-        self.turn.run(move || output(&text)).await
+        let held = request.held.clone();
+        let text = heavy(move || {
+            let text = describe(verbosity, &request)?;
+            request.charge(text.len());
+            Ok(text)
+        })
+        .await?;
+        self.turn
+            .run(move || {
+                let _held = held;
+                output(&text)
+            })
+            .await
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Cause,
-    turn::{Turn, blocking, until},
+    turn::{Turn, heavy, until},
 };
 use crate::{
     json,
@@ -70,14 +70,21 @@ impl File {
 
     async fn write(&self, request: Request) -> Result<(), Cause> {
         // Neither the conversion nor a slow disk may hold up the requests that share this thread.
-        let line = blocking(move || {
+        let held = request.held.clone();
+        let line = heavy(move || {
             let mut line = json::to_json(request.signal, &request.body)?;
             line.push(b'\n');
+            request.charge(line.len());
             Ok(line)
         })
         .await?;
         let (path, lines) = (Arc::clone(&self.path), Arc::clone(&self.lines));
-        self.turn.run(move || with_lines(&path, &lines, |lines| lines.append(&line))).await
+        self.turn
+            .run(move || {
+                let _held = held;
+                with_lines(&path, &lines, |lines| lines.append(&line))
+            })
+            .await
     }
 }
 

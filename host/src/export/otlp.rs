@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Cause, otlp_grpc, otlp_http, retry,
     transport::{Answer, Content, Settings, Transport},
-    turn::{blocking, until},
+    turn::{heavy, until},
 };
 use crate::{
     compression::{Encoding, compress},
@@ -177,18 +177,23 @@ impl Otlp {
         let as_json = matches!(self.protocol, Protocol::Http { encoding: HttpEncoding::Json, .. });
         let is_cheap = encoding.is_none() && (!as_json || request.json.is_some());
         let is_small = request.body.len() < LARGE;
+        let held = request.held.clone();
         let make = move || {
             let plain = match (as_json, request.json) {
                 (false, _) => request.body,
                 (true, Some(json)) => json,
                 (true, None) => json::to_json(request.signal, &request.body)?.into(),
             };
-            Ok(match encoding {
+            let body: Bytes = match encoding {
                 Some(encoding) => compress(encoding, level, &plain).into(),
                 None => plain,
-            })
+            };
+            if let Some(held) = held.filter(|_| !is_cheap) {
+                held.charge(body.len());
+            }
+            Ok(body)
         };
-        if is_cheap || is_small { make() } else { blocking(make).await }
+        if is_cheap || is_small { make() } else { heavy(make).await }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::Cause;
+use crate::work;
 
 /// Whose turn it is to write. Clones share it.
 #[derive(Debug, Clone)]
@@ -43,6 +44,14 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Cause> + Send + 'static,
 ) -> Result<T, Cause> {
     spawn_blocking(work).await.unwrap_or_else(|panic| Err(Cause::Write(io::Error::other(panic))))
+}
+
+/// The same for work that takes a core, of which no more is done at once than there are cores.
+pub(super) async fn heavy<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Cause> + Send + 'static,
+) -> Result<T, Cause> {
+    let stopped = || Err(Cause::Write(io::Error::other("shutting down")));
+    work::run(work).await.unwrap_or_else(stopped)
 }
 
 /// What `work` gives, if it does so until `deadline`.

@@ -1,6 +1,6 @@
 //! From JSON to the wire format, in one pass: no tree of the document is made, whose nodes would take many times the
 //! room of their text.
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use base64::{
     Engine,
@@ -10,23 +10,33 @@ use base64::{
 use prost::encoding::{WireType, encode_key, encode_varint};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use super::Error;
+use super::{Error, TextError};
 use crate::schema::{Field, Kind, Message, Schema, Shape};
 
 /// Reads `document`, a message of type `of`. The depth needs no limit of its own: the parser has one.
-pub(super) fn message<'de, D: Deserializer<'de>>(of: &'static Message, document: D) -> Result<Vec<u8>, Error> {
-    let mut to = Output::default();
-    match document.deserialize_map(Object { of, to: &mut to }) {
+pub(super) fn message<'de, D: Deserializer<'de>>(
+    of: &'static Message,
+    document: D,
+    limit: usize,
+) -> Result<Vec<u8>, TextError> {
+    let mut to = Output { bytes: Vec::new(), way: Vec::new(), limit };
+    let read = document.deserialize_map(Object { of, to: &mut to });
+    if to.bytes.len() > limit {
+        return Err(TextError::TooLarge);
+    }
+    match read {
         Ok(()) => Ok(to.bytes),
-        Err(e) => Err(Error { place: to.place(), reason: e.to_string() }),
+        Err(e) => Err(Error { place: to.place(), reason: e.to_string() }.into()),
     }
 }
 
 /// What was read so far, and where that stands in the document.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Output {
     bytes: Vec<u8>,
     way: Vec<Step>,
+    /// How many bytes there may be.
+    limit: usize,
 }
 
 #[derive(Debug)]
@@ -63,7 +73,14 @@ struct Item<'a> {
 
 impl Output {
     /// Keeps to the way while `read` reads what is one step further in. The way of an error stays.
-    fn within<T, E>(&mut self, step: Step, read: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+    fn within<T, E: serde::de::Error>(
+        &mut self,
+        step: Step,
+        read: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.bytes.len() > self.limit {
+            return Err(E::custom("the message is too large"));
+        }
         self.way.push(step);
         let value = read(self)?;
         self.way.pop();
@@ -227,7 +244,11 @@ impl<'de> DeserializeSeed<'de> for Item<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
+        match self.field.kind {
+            // Only so does the parser hand over what is not quite text.
+            Kind::String => deserializer.deserialize_bytes(self),
+            _ => deserializer.deserialize_any(self),
+        }
     }
 }
 
@@ -241,7 +262,7 @@ impl<'de> Visitor<'de> for Item<'_> {
             (Kind::Message(_), _) => f.write_str("an object"),
             (Kind::String, _) => f.write_str("a string"),
             (Kind::Bytes, _) => f.write_str("base64"),
-            (Kind::Id, _) => f.write_str("an even number of hex digits"),
+            (Kind::Id, _) => f.write_str("hex digits"),
             (Kind::Bool, _) => f.write_str("true or false"),
             _ => f.write_str(r#"a number, "NaN", "Infinity" or "-Infinity""#),
         }
@@ -275,15 +296,20 @@ impl<'de> Visitor<'de> for Item<'_> {
         self.numeric(value, whole(value), Unexpected::Float(value))
     }
 
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<(), E> {
+        match whole_characters(bytes) {
+            Some(text) => self.visit_str(&text),
+            None => Err(E::invalid_value(Unexpected::Other("a string that is not UTF-8"), &self)),
+        }
+    }
+
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
         // An error need not repeat a log record.
         let found = if text.len() <= 80 { Unexpected::Str(text) } else { Unexpected::Other("a long string") };
         match &self.field.kind {
             Kind::String => self.to.content(self.field, text.as_bytes()),
-            Kind::Id => match hex(text) {
-                Some(bytes) => self.to.content(self.field, &bytes),
-                None => return Err(E::invalid_value(found, &self)),
-            },
+            // An id that is none leaves a record without one; the others of its batch are not to suffer from it.
+            Kind::Id => self.to.content(self.field, &hex(text).unwrap_or_default()),
             Kind::Bytes => match base64(text) {
                 Some(bytes) => self.to.content(self.field, &bytes),
                 None => return Err(E::invalid_value(found, &self)),
@@ -366,6 +392,21 @@ fn float(text: &str) -> Option<f64> {
         // Rust reads "inf" and the like too, which are not JSON's.
         text => text.parse().ok().filter(|n: &f64| n.is_finite()),
     }
+}
+
+/// JavaScript writes half a character, such as `"\ud83d"`, where a text is cut within one. The parser gives that as the
+/// three bytes that UTF-8 would have for it if it had any, and it becomes the replacement character, which has three, too.
+fn whole_characters(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    if let Ok(text) = str::from_utf8(bytes) {
+        return Some(text.into());
+    }
+    let mut bytes = bytes.to_vec();
+    for start in 0..bytes.len().saturating_sub(2) {
+        if let half @ [0xed, 0xa0..=0xbf, _] = &mut bytes[start..start + 3] {
+            half.copy_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+    String::from_utf8(bytes).ok().map(Cow::from)
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {

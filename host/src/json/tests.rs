@@ -17,6 +17,14 @@ fn logs(record: Value) -> Value {
     json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [record] }] }] })
 }
 
+/// Reads a text, of whatever size.
+fn text_of(signal: Signal, text: &[u8]) -> Result<Bytes, Error> {
+    match from_text(signal, text, usize::MAX) {
+        Err(TextError::Json(error)) => Err(error),
+        read => Ok(read.unwrap()),
+    }
+}
+
 fn text(signal: Signal, body: &[u8]) -> Value {
     serde_json::from_slice(&to_json(signal, body).unwrap()).unwrap()
 }
@@ -43,7 +51,7 @@ fn the_examples_of_otlp_are_read_as_another_reader_does() {
         let document = serde_json::from_str(example).unwrap();
         assert_eq!(signal(&document), Some(of));
         let body = from_json(of, &document).unwrap();
-        assert_eq!(from_text(of, example.as_bytes()).unwrap().len(), body.len());
+        assert_eq!(text_of(of, example.as_bytes()).unwrap().len(), body.len());
         match of {
             Signal::Logs => check_read::<ExportLogsServiceRequest>(example, &body),
             Signal::Traces => check_read::<ExportTraceServiceRequest>(example, &body),
@@ -162,6 +170,31 @@ fn what_other_writers_write_is_read_too() {
 }
 
 #[test]
+fn an_id_that_is_not_hex_is_none() {
+    for id in ["abc", "zz", "5b8efff7-9803-8103", ""] {
+        check_same(json!({ "traceId": id, "spanId": id, "flags": 7 }), json!({ "flags": 7 }));
+    }
+    let profile = |id| json!({ "resourceProfiles": [{ "scopeProfiles": [{ "profiles": [{ "profileId": id }] }] }] });
+    let read = |id| from_json(Signal::Profiles, &profile(id)).unwrap();
+    assert_eq!(read(json!("abc")), read(json!(null)));
+}
+
+#[test]
+fn half_a_character_is_replaced() {
+    let check = |written: &[u8], expected: &str| {
+        let text = |body: &[u8]| {
+            let around = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":""#;
+            text_of(Signal::Logs, &[around, body, br#""}}]}]}]}"#].concat())
+        };
+        assert_eq!(text(written).unwrap(), text(expected.as_bytes()).unwrap(), "{expected}");
+    };
+    check(br"cut \ud83d", "cut \u{fffd}");
+    check(br"\ude00 cut", "\u{fffd} cut");
+    check(br"\ud83d\ud83d\ude00\ude00\ud83dx", "\u{fffd}\u{1f600}\u{fffd}\u{fffd}x");
+    check("é \u{d7ff} \\ud800".as_bytes(), "é \u{d7ff} \u{fffd}");
+}
+
+#[test]
 fn numbers_of_metrics_are_read_in_every_form() {
     let read = |point| {
         let document = json!({ "resourceMetrics": [{ "scopeMetrics": [{ "metrics": [{ "histogram": {
@@ -203,10 +236,11 @@ fn a_refusal_says_where_and_what() {
         &format!(".severityNumber: invalid value: string \"LOUD\", {name}"),
     );
     check_refused(json!({ "severityText": 1 }), ".severityText: invalid type: integer `1`, expected a string");
-    let hex = "expected an even number of hex digits";
-    check_refused(json!({ "traceId": "abc" }), &format!(".traceId: invalid value: string \"abc\", {hex}"));
-    check_refused(json!({ "traceId": "zz" }), &format!(".traceId: invalid value: string \"zz\", {hex}"));
-    check_refused(json!({ "traceId": "x".repeat(1000) }), &format!(".traceId: invalid value: a long string, {hex}"));
+    check_refused(json!({ "traceId": 7 }), ".traceId: invalid type: integer `7`, expected hex digits");
+    check_refused(
+        json!({ "timeUnixNano": "x".repeat(1000) }),
+        &format!(".timeUnixNano: invalid value: a long string, {unsigned}"),
+    );
     check_refused(json!({ "attributes": {} }), ".attributes: invalid type: map, expected an array");
     check_refused(json!({ "attributes": [{}, 1] }), ".attributes[1]: invalid type: integer `1`, expected an object");
     check_refused(json!({ "attributes": [null] }), ".attributes[0]: invalid type: null, expected an object");
@@ -229,7 +263,7 @@ fn a_refusal_says_where_and_what() {
 #[test]
 fn a_refusal_of_text_says_in_which_line_and_column() {
     let check = |text: &str, message: &str| {
-        assert_eq!(from_text(Signal::Logs, text.as_bytes()).unwrap_err().to_string(), message);
+        assert_eq!(text_of(Signal::Logs, text.as_bytes()).unwrap_err().to_string(), message);
     };
     check("", "EOF while parsing a value at line 1 column 0");
     check("{}}", "trailing characters at line 1 column 3");
@@ -242,9 +276,9 @@ fn a_refusal_of_text_says_in_which_line_and_column() {
         "{\"resourceLogs\":[{\"schemaUrl\":\"a",
         "resourceLogs[0].schemaUrl: EOF while parsing a string at line 1 column 32",
     );
-    let no_utf8 = from_text(Signal::Logs, b"{\"resourceLogs\":[{\"schemaUrl\":\"\xff\"}]}").unwrap_err();
+    let no_utf8 = text_of(Signal::Logs, b"{\"resourceLogs\":[{\"schemaUrl\":\"\xff\"}]}").unwrap_err();
     assert_eq!(no_utf8.place, "resourceLogs[0].schemaUrl");
-    assert!(no_utf8.reason.starts_with("invalid unicode code point"), "{no_utf8}");
+    assert!(no_utf8.reason.contains("a string that is not UTF-8"), "{no_utf8}");
 }
 
 #[test]
@@ -254,7 +288,7 @@ fn text_nested_without_end_is_refused() {
     let known = format!(r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"value":{value}}}]}}}}]}}"#);
     let unknown = format!(r#"{{"new":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     for text in [known, unknown] {
-        let error = from_text(Signal::Logs, text.as_bytes());
+        let error = text_of(Signal::Logs, text.as_bytes());
         // What is unknown is skipped without a stack.
         assert!(error.as_ref().is_ok_and(Bytes::is_empty) || error.unwrap_err().reason.starts_with("recursion limit"));
     }
@@ -350,7 +384,7 @@ proptest! {
         for signal in Signal::ALL {
             let body = Generator::new(seed).message(Schema::get().request(signal), 0);
             let document = to_json(signal, &body).unwrap();
-            prop_assert_eq!(from_text(signal, &document).unwrap(), body);
+            prop_assert_eq!(text_of(signal, &document).unwrap(), body);
         }
     }
 
@@ -361,7 +395,7 @@ proptest! {
             let mut document = to_json(signal, &Generator::new(seed).message(Schema::get().request(signal), 0)).unwrap();
             let at = at.index(document.len());
             document[at] = to;
-            if let Ok(body) = from_text(signal, &document) {
+            if let Ok(body) = text_of(signal, &document) {
                 prop_assert_eq!(schema::check(signal, &body), Ok(()));
             }
         }
@@ -393,5 +427,20 @@ proptest! {
             // Compared as text, in which NaN equals itself.
             prop_assert_eq!(format!("{read:?}"), format!("{prost:?}"));
         }
+    }
+}
+
+#[test]
+fn a_text_that_says_more_than_it_may_is_refused() {
+    let counts = ["0"; 1000].join(",");
+    let text = format!(
+        r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"histogram":{{"dataPoints":[{{"bucketCounts":[{counts}]}}]}}}}]}}]}}]}}"#
+    );
+    let body = text_of(Signal::Metrics, text.as_bytes()).unwrap();
+    assert!(body.len() > 3 * text.len(), "eight bytes of two");
+    assert_eq!(from_text(Signal::Metrics, text.as_bytes(), body.len()).unwrap(), body);
+    for limit in [body.len() - 1, 100, 0] {
+        let error = from_text(Signal::Metrics, text.as_bytes(), limit).unwrap_err();
+        assert!(matches!(error, TextError::TooLarge), "{error}");
     }
 }

@@ -108,6 +108,12 @@ impl Routes {
     }
 }
 
+/// How many bytes `parcels` are, beyond what `request` was when it came.
+pub(super) fn growth(parcels: &[Parcel<'_>], request: &Request) -> usize {
+    let bytes = parcels.iter().map(|parcel| parcel.body.len()).sum::<usize>();
+    bytes.saturating_sub(request.body.len())
+}
+
 /// Sends all parcels at once and waits for every answer.
 ///
 /// Where some were taken and others failed in a way that may pass, only those are tried again, as long as the sender

@@ -1,6 +1,4 @@
 //! From a body on the wire to a message.
-use std::panic::resume_unwind;
-
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use tonic::body::Body;
@@ -8,10 +6,11 @@ use tonic::body::Body;
 use super::http::MediaType;
 use crate::{
     compression::{DecompressError, Encoding, decompress_into},
-    json,
+    json::{self, TextError},
     memory::Reservation,
     receive::Signal,
     status::Error,
+    work,
 };
 
 /// How large a message may be, compressed or not.
@@ -59,7 +58,7 @@ pub(super) async fn next(
     body: &mut Body,
     room: usize,
     limit: Limit,
-    held: &mut Reservation,
+    held: &Reservation,
 ) -> Result<Option<Bytes>, Error> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| Error::Undecodable(format!("the body breaks off: {}", e.message())))?;
@@ -122,22 +121,16 @@ impl Pieces {
 }
 
 impl Encoded {
-    /// Makes a message of `wire`, and of `held`, which covers `wire`, what covers the message and its way out.
-    pub(super) async fn decode(self, wire: Pieces, mut held: Reservation) -> Result<(Decoded, Reservation), Error> {
+    /// Makes a message of `wire`. `held` covers `wire`, and then the message and its way out.
+    pub(super) async fn decode(self, wire: Pieces, held: Reservation) -> Result<Decoded, Error> {
         let is_plain = self.encoding.is_none() && self.media_type == MediaType::Protobuf;
         if is_plain || wire.len() <= AT_ONCE {
-            return Ok((self.decode_now(wire, &mut held)?, held));
+            return self.decode_now(wire, &held);
         }
-        let decoding = tokio::task::spawn_blocking(move || Ok((self.decode_now(wire, &mut held)?, held)));
-        match decoding.await {
-            Ok(decoded) => decoded,
-            Err(ended) if ended.is_panic() => resume_unwind(ended.into_panic()),
-            // The runtime is on its way down.
-            Err(_) => Err(Error::Draining),
-        }
+        work::run(move || self.decode_now(wire, &held)).await.unwrap_or(Err(Error::Draining))
     }
 
-    fn decode_now(self, wire: Pieces, held: &mut Reservation) -> Result<Decoded, Error> {
+    fn decode_now(self, wire: Pieces, held: &Reservation) -> Result<Decoded, Error> {
         let content = match self.encoding {
             None => {
                 held.resize(2 * wire.len())?;
@@ -157,9 +150,10 @@ impl Encoded {
         let (body, json) = match self.media_type {
             MediaType::Protobuf => (content, None),
             MediaType::Json => {
-                // A message takes less room in protobuf.
-                held.resize(2 * content.len())?;
-                let body = json::from_text(self.signal, &content)?;
+                let body = json::from_text(self.signal, &content, self.limit.bytes).map_err(|error| match error {
+                    TextError::TooLarge => self.limit.exceeded(),
+                    TextError::Json(error) => error.into(),
+                })?;
                 // What filters may change is not passed on as it came.
                 (body, (self.signal != Signal::Logs).then_some(content))
             }

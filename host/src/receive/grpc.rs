@@ -116,9 +116,9 @@ impl<H: Handler> OtlpGrpc<H> {
         let (head, body) = request.into_parts();
         let deadline = grpc_timeout(&head.headers).and_then(|timeout| Instant::now().checked_add(timeout));
         // What the request holds is given back when it is answered, or its sender has gone.
-        let mut held = self.memory.open();
+        let held = self.memory.open();
         let limit = Limit { bytes: self.max_request, key: "max_recv_msg_size_mib" };
-        let reading = timeout(self.read_timeout, read(body, limit, &mut held));
+        let reading = timeout(self.read_timeout, read(body, limit, &held));
         let (is_compressed, message) = reading.await.map_err(|_| Error::Slow(self.read_timeout))??;
         let encoding = match (is_compressed, encoding) {
             (false, _) => None,
@@ -126,15 +126,15 @@ impl<H: Handler> OtlpGrpc<H> {
             (true, None) => return Err(undecodable("the message is compressed, and no grpc-encoding says how")),
         };
         let encoded = Encoded { signal, media_type: MediaType::Protobuf, encoding, limit };
-        let (decoded, _held) = encoded.decode(message, held).await?;
+        let decoded = encoded.decode(message, held.clone()).await?;
         let metadata = self.include_metadata.then(|| Arc::new(head.headers));
-        let request = Request { signal, body: decoded.body, json: None, deadline, metadata };
+        let request = Request { signal, body: decoded.body, json: None, deadline, metadata, held: Some(held) };
         Ok(self.handler.export(request).await?.shortened())
     }
 }
 
 /// The one message of a call, and whether it is compressed.
-async fn read(mut body: Body, limit: Limit, held: &mut Reservation) -> Result<(bool, Pieces), Error> {
+async fn read(mut body: Body, limit: Limit, held: &Reservation) -> Result<(bool, Pieces), Error> {
     let mut pieces = Pieces::default();
     let most = limit.bytes.saturating_add(PREFIX);
     while let Some(data) = body::next(&mut body, most - pieces.len(), limit, held).await? {

@@ -60,11 +60,12 @@ impl<H: Handler> OtlpHttp<H> {
             limit: self.limit(),
         };
         // What the request holds is given back when it is answered, or its sender has gone.
-        let mut held = self.memory.open();
-        let wire = self.read(body, &mut held).await?;
-        let (decoded, _held) = encoded.decode(wire, held).await?;
+        let held = self.memory.open();
+        let wire = self.read(body, &held).await?;
+        let decoded = encoded.decode(wire, held.clone()).await?;
         let metadata = self.settings.listener.include_metadata.then(|| Arc::new(head.headers));
-        let request = Request { signal, body: decoded.body, json: decoded.json, deadline: None, metadata };
+        let request =
+            Request { signal, body: decoded.body, json: decoded.json, deadline: None, metadata, held: Some(held) };
         Ok((signal, self.handler.export(request).await?.shortened()))
     }
 
@@ -75,7 +76,7 @@ impl<H: Handler> OtlpHttp<H> {
     }
 
     /// The body as it came, all of which must be there in time.
-    async fn read(&self, mut body: Body, held: &mut Reservation) -> Result<Pieces, Error> {
+    async fn read(&self, mut body: Body, held: &Reservation) -> Result<Pieces, Error> {
         let limit = self.limit();
         if body.size_hint().lower() > limit.bytes as u64 {
             return Err(limit.exceeded());

@@ -35,7 +35,8 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let Some(authenticator) = self.authenticator.clone() else { return self.service.call(request).boxed() };
-        if !path_needs_auth(request.uri().path()) {
+        // Health is a service of gRPC's alone.
+        if self.transport == Transport::Grpc && !path_needs_auth(request.uri().path()) {
             return self.service.call(request).boxed();
         }
         let transport = self.transport;

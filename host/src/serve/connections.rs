@@ -18,15 +18,18 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::{Service, ServiceExt as _};
 
+use self::rest::Rest;
 use super::{
     listener::{Io, Listener},
-    watch::{End, Times, Watch, Watched},
+    watch::{Answering, End, Times, Watch, Watched},
 };
 use crate::{
     config::{GrpcListener, HttpListener},
     telemetry::ListenerMetrics,
     tls::ServerTls,
 };
+
+mod rest;
 
 /// What all connections of a listener have in common.
 #[derive(Debug, Clone)]
@@ -126,7 +129,7 @@ pub(super) async fn serve<S, B>(listener: Listener, settings: Settings, service:
 where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
-    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static,
 {
     let builder = settings.builder();
     let name = settings.name.clone();
@@ -184,7 +187,10 @@ impl Settings {
     ) where
         S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
-        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + Unpin
+            + 'static,
     {
         let opened = Instant::now();
         let watch = Watch::new(opened);
@@ -194,10 +200,11 @@ impl Settings {
         let counted = watch.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let under_way = counted.begin();
-            let answer = service.clone().oneshot(request.map(Body::new));
+            let (request, rest) = Rest::of(request);
+            let answer = service.clone().oneshot(request);
             async move {
-                let _under_way = under_way;
-                answer.await
+                let answer = rest.settle(answer.await?).await;
+                Ok::<_, Infallible>(answer.map(|body| Answering::new(body, under_way)))
             }
         });
         let io = TokioIo::new(Watched::new(io, watch.clone()));
@@ -206,7 +213,7 @@ impl Settings {
         let mut timer = pin!(sleep_until(opened + times.header));
         // Once its client has been told to go: until when it may stay.
         let mut leaving: Option<Option<Instant>> = None;
-        // Everything happens in this one task, so that whatever may change the end also asks for it again.
+        // Whatever may change the end also asks for it again: it happens in this task, or wakes it.
         poll_fn(|context| {
             loop {
                 if let Poll::Ready(done) = connection.as_mut().poll(context) {
@@ -220,6 +227,7 @@ impl Settings {
                     leaving = Some(None);
                     continue;
                 }
+                watch.wake(context.waker());
                 let end = match leaving {
                     None => watch.end(&times),
                     Some(until) => until.map(|until| (until, End::Cut)),

@@ -38,8 +38,12 @@ impl Transport {
     /// Why a request was refused that was answered so, in the words of gRPC for both. None where it was not.
     pub(super) fn reason(self, answer: &Response<Body>) -> Option<&'static str> {
         let code = match self {
-            // A call that fails before there is any other answer has its status among the headers.
-            Self::Grpc => Code::from_bytes(answer.headers().get("grpc-status")?.as_bytes()),
+            // A call that fails before there is any other answer has its status among the headers. What is no call is
+            // answered in plain HTTP.
+            Self::Grpc => match answer.headers().get("grpc-status") {
+                Some(status) => Code::from_bytes(status.as_bytes()),
+                None => code(answer.status())?,
+            },
             Self::Http => code(answer.status())?,
         };
         Some(match code {
@@ -76,4 +80,29 @@ fn code(status: StatusCode) -> Option<Code> {
         StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
         _ => Code::Internal,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_reason() {
+        let check = |transport: Transport, status: u16, grpc_status: Option<&str>, expected: Option<&str>| {
+            let mut answer = Response::builder().status(status);
+            if let Some(grpc_status) = grpc_status {
+                answer = answer.header("grpc-status", grpc_status);
+            }
+            let answer = answer.body(Body::empty()).unwrap();
+            assert_eq!(transport.reason(&answer), expected, "{transport:?} {status} {grpc_status:?}");
+        };
+        check(Transport::Grpc, 200, None, None);
+        check(Transport::Grpc, 200, Some("0"), None);
+        check(Transport::Grpc, 200, Some("14"), Some("unavailable"));
+        check(Transport::Grpc, 400, None, Some("invalid_argument"));
+        check(Transport::Grpc, 415, None, Some("invalid_argument"));
+        check(Transport::Http, 200, None, None);
+        check(Transport::Http, 413, None, Some("resource_exhausted"));
+        check(Transport::Http, 503, None, Some("unavailable"));
+    }
 }

@@ -3,10 +3,11 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
+use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep},
@@ -54,6 +55,13 @@ pub(super) struct Watched<T> {
 #[derive(Debug)]
 pub(super) struct Underway(Watch);
 
+/// The body of an answer, until whose end its request is under way.
+#[derive(Debug)]
+pub(super) struct Answering<B> {
+    body: B,
+    _under_way: Underway,
+}
+
 #[derive(Debug)]
 struct State {
     opened: Instant,
@@ -64,6 +72,8 @@ struct State {
     idle_since: Instant,
     /// When the head began to arrive that is not complete yet. Only of HTTP/1.1.
     head_since: Option<Instant>,
+    /// Who asks for the end, and is to ask again when a request is done.
+    waker: Option<Waker>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +104,7 @@ impl Watch {
             under_way: 0,
             idle_since: opened,
             head_since: None,
+            waker: None,
         })))
     }
 
@@ -126,6 +137,15 @@ impl Watch {
         ends.into_iter().flatten().min_by_key(|(when, _)| *when)
     }
 
+    /// Wakes whoever asks for the end whenever a request is done, which may happen in another task.
+    pub(super) fn wake(&self, waker: &Waker) {
+        let mut state = self.state();
+        match &mut state.waker {
+            Some(known) => known.clone_from(waker),
+            None => state.waker = Some(waker.clone()),
+        }
+    }
+
     fn arrived(&self, bytes: &[u8]) {
         let mut state = self.state();
         if let Version::Unknown(seen) = state.version {
@@ -153,6 +173,36 @@ impl Drop for Underway {
         let mut state = self.0.state();
         state.under_way -= 1;
         state.idle_since = Instant::now();
+        if let Some(waker) = &state.waker {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl<B> Answering<B> {
+    /// Keeps the request under way for as long as its answer takes.
+    pub(super) fn new(body: B, under_way: Underway) -> Self {
+        Self { body, _under_way: under_way }
+    }
+}
+
+impl<B: Body + Unpin> Body for Answering<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    memory::MemoryLimiter,
+    memory::OverLimit,
     receive::http::{MediaType, answer},
 };
 
@@ -99,6 +99,8 @@ fn what_no_retry_can_cure_is_permanent() {
     check(Error::Undecodable("no gzip".to_owned()), InvalidArgument, 400, "no gzip", None);
     let message = "the request is larger than 9 bytes: send smaller batches, or raise max_request_body_size";
     check(Error::TooLarge { limit: 9, key: "max_request_body_size" }, ResourceExhausted, 413, message, None);
+    let message = "the request takes more than the memory_limiter's 64 MiB: send smaller batches, or raise limit_mib";
+    check(OverLimit::Ever(64 << 20).into(), ResourceExhausted, 413, message, None);
     check(Error::Unauthenticated("who are you?"), Unauthenticated, 401, "who are you?", None);
     check(Error::NoPipeline(Signal::Traces), Unimplemented, 404, "no pipeline is configured for traces", None);
     let message = "/v1/log is no path of OTLP/HTTP that is served here";
@@ -110,13 +112,13 @@ fn what_no_retry_can_cure_is_permanent() {
 
 #[test]
 fn what_a_retry_may_cure_is_retryable() {
-    let full = MemoryLimiter::new(64 << 20).open().grow(usize::MAX).unwrap_err();
     let message = "the requests under way fill the memory_limiter's 64 MiB";
-    check(full.into(), Unavailable, 503, message, Some(MEMORY_RETRY));
+    check(OverLimit::Now(64 << 20).into(), Unavailable, 503, message, Some(MEMORY_RETRY));
     let slow = Error::Slow(Duration::from_secs(30));
     check(slow, Unavailable, 503, "the request did not arrive within 30s", None);
     let filter = Error::Filter { processor: "wasm/redact".to_owned(), message: "unreachable".to_owned() };
     check(filter, Unavailable, 503, "processor wasm/redact: unreachable", Some(FILTER_RETRY));
+    check(Error::Busy("too many"), Unavailable, 503, "too many", Some(BUSY_RETRY));
     check(Error::Draining, Unavailable, 503, "shutting down", None);
     let unreachable = failed(Cause::Unreachable("connection refused".to_owned()));
     check(unreachable, Unavailable, 503, "exporter file: connection refused", None);
@@ -208,7 +210,15 @@ fn the_json_of_a_status_is_protobufs() {
 }
 
 #[test]
-fn a_long_message_is_cut_off() {
-    let status = Status::from(failed(Cause::Unreachable("é".repeat(100_000))));
-    assert_eq!(status.message().chars().count(), MAX_MESSAGE);
+fn a_long_message_is_cut_to_what_headers_have_room_for() {
+    for text in ["a", "é", "%", "\u{1f600}", "it is broken: "] {
+        let mut refusal = Refusal::from(failed(Cause::Unreachable(text.repeat(100_000))));
+        refusal.delay = seconds(1);
+        let mut headers = HeaderMap::new();
+        Status::from(refusal).add_header(&mut headers).unwrap();
+        let message = headers["grpc-message"].len();
+        assert!((MAX_MESSAGE / 2..=MAX_MESSAGE).contains(&message), "{message} of {text}");
+        let all: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(all < 6 << 10, "{all} of {text}");
+    }
 }

@@ -93,12 +93,16 @@ async fn health_is_told_to_everybody() -> Result<()> {
     let sluicegate = start(&Sink::start(), "bearertokenauth", "token: inline").await?;
     let client = Client::new(sluicegate.listener("grpc.otlp"), Protocol::Grpc);
     let empty = bytes::Bytes::from_static(&[0; 5]);
+    let of_grpc = [("content-type", "application/grpc")];
     for (path, expected) in [
         ("/grpc.health.v1.Health/Check", 0),
         ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", 16),
         ("/anything.else/Export", 16),
     ] {
-        assert_eq!(client.post(path, "application/grpc", empty.clone()).await?.status, expected, "{path}");
+        assert_eq!(client.post(path, &of_grpc, empty.clone()).await?.status, expected, "{path}");
     }
+    // What has that path elsewhere is not health.
+    let client = Client::new(sluicegate.listener("http.otlp"), Protocol::Http1);
+    assert_eq!(client.post("/grpc.health.v1.Health/Check", &[], "").await?.status, 401);
     Ok(())
 }

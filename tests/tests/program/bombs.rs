@@ -7,7 +7,14 @@ use flate2::{Compress, Compression, FlushCompress, write::GzEncoder};
 use http_body_util::{BodyExt as _, Full};
 use prost::{Message as _, encoding::encode_varint};
 use sluicegate_tests::{
-    config::Config, http::Client, otlp, patiently, program::Sluicegate, sender::Sender, sink::Sink, until, wire::Signal,
+    client::{Client, Protocol},
+    config::Config,
+    otlp, patiently,
+    program::Sluicegate,
+    sender::Sender,
+    sink::{Answer, Sink},
+    until,
+    wire::Signal,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -94,7 +101,7 @@ async fn framed(address: SocketAddr, encoding: &str, body: Vec<u8>) -> Code {
 /// Posts logs to the HTTP listener and returns the HTTP status.
 async fn http(address: SocketAddr, media_type: &str, encoding: &str, body: impl Into<Bytes>) -> u16 {
     let headers = [("content-type", media_type), ("content-encoding", encoding)];
-    Client::http1(address).post("/v1/logs", &headers, body).await.status
+    Client::new(address, Protocol::Http1).post("/v1/logs", &headers, body).await.expect("an answer").status
 }
 
 /// A gzip stream of 10 GiB of zeros. A block that starts afresh is made once and repeated.
@@ -269,6 +276,91 @@ async fn talk(address: SocketAddr, text: &[u8]) -> String {
     };
     patiently("an answer", read).await.expect("an answer");
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Few bytes on the wire and many in memory, from senders that go away and from some that wait for a destination which
+/// doesn't answer: what they take is counted, and what does not fit is refused.
+#[tokio::test]
+async fn small_requests_that_become_large() {
+    const SENDERS: usize = 20;
+    let sink = Sink::start();
+    let config = Config::to(&sink.endpoint()).http("").extension("memory_limiter", "limit_mib: 64");
+    let target = Target { sluicegate: Sluicegate::start(&config.yaml()).await.expect("it starts"), sink };
+    let address = target.sluicegate.http();
+    // A record without a field is two bytes; its row in memory is many more.
+    let mut scope = Vec::new();
+    (0..1 << 20).for_each(|_| scope.extend([0x12, 0]));
+    let records = [2, 1].into_iter().fold(scope, |inner, number| wrapped(number, &inner));
+    let records = gzip(&records);
+    // Two bytes of JSON are eight of protobuf.
+    let counts = vec!["0"; 4 << 20].join(",");
+    let json = gzip(
+        format!(
+            r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"histogram":{{"dataPoints":[{{"bucketCounts":[{counts}]}}]}}}}]}}]}}]}}"#
+        )
+        .as_bytes(),
+    );
+    target.sink.answer(Answer::Hold);
+    let client = Client::new(address, Protocol::Http1);
+    let send = |path: &'static str, media_type: &'static str, body: &Bytes| {
+        let (client, body) = (client.clone(), body.clone());
+        tokio::spawn(async move {
+            let headers = [("content-type", media_type), ("content-encoding", "gzip")];
+            client.post(path, &headers, body).await.expect("an answer").status
+        })
+    };
+    let mut senders = Vec::new();
+    for n in 0..SENDERS {
+        senders.push(send("/v1/logs", PROTOBUF, &records));
+        senders.push(send("/v1/metrics", JSON, &json));
+        if n % 2 == 0 {
+            // It goes away at some point of its request's life.
+            senders.pop().expect("it was pushed").abort();
+        }
+    }
+    until("each request to wait or to be refused", async || {
+        let done = senders.iter().filter(|sender| sender.is_finished()).count();
+        done + target.sink.requests() >= senders.len()
+    })
+    .await;
+    target.sink.answer(Answer::Take);
+    for sender in senders {
+        let status = sender.await.expect("no panic");
+        assert!([200, 413, 503].contains(&status), "{status}");
+    }
+    until("what was held to be given back", async || {
+        let page = target.sluicegate.page().await.expect("a page of metrics");
+        page.gauge("receiver_in_flight_bytes") == 0
+    })
+    .await;
+    let peak = target.sluicegate.peak_memory().expect("the system tells");
+    assert!(peak < 2 * MOST_MEMORY, "{} MiB", peak >> 20);
+}
+
+/// What is larger than the memory that there is for requests is refused for good: it would never fit.
+#[tokio::test]
+async fn what_never_fits_is_not_asked_for_again() {
+    let sink = Sink::start();
+    let config = Config::to(&sink.endpoint()).http("").extension("memory_limiter", "limit_mib: 1");
+    let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
+    let large = otlp::request([otlp::record(9, &"x".repeat(1 << 20))]);
+    let status = sluicegate.sender().send_logs(&large).await.expect_err("it is too large");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.message().contains("limit_mib"), "{status:?}");
+    assert_eq!(http(sluicegate.http(), PROTOBUF, "identity", large.encode_to_vec()).await, 413);
+}
+
+/// `content` as field `number` of a message.
+fn wrapped(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut message = vec![number << 3 | 2];
+    encode_varint(content.len() as u64, &mut message);
+    message.extend(content);
+    message
+}
+
+fn gzip(content: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content).and_then(|()| encoder.finish()).expect("memory takes it").into()
 }
 
 /// Half a request keeps nobody else waiting, and nothing of it stays when its sender goes.

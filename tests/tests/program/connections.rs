@@ -68,6 +68,8 @@ async fn who_comes_to_the_wrong_port_is_told() -> Result<()> {
     let text = String::from_utf8_lossy(&answer.body);
     let expected = format!("OTLP/HTTP is taken at {}", sluicegate.listener("http.otlp"));
     assert!(text.contains(&expected), "{text}");
+    let labels = [("receiver", "otlp"), ("transport", "grpc"), ("reason", "invalid_argument")];
+    assert_eq!(sluicegate.page().await?.sum("receiver_refused_requests", &labels), 1);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! OTLP over HTTP: every signal, format, compression and version of HTTP.
 use std::{fs, io::Write as _, net::SocketAddr};
 
+use anyhow::Result;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
@@ -9,8 +10,8 @@ use opentelemetry_proto::tonic::collector::{
 use prost::Message as _;
 use serde_json::json;
 use sluicegate_tests::{
+    client::{self, Client, Protocol},
     config::Config,
-    http::Client,
     otlp, patiently,
     program::Sluicegate,
     sink::{Answer, Sink},
@@ -88,17 +89,19 @@ fn compressed(encoding: &str, body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn every_signal_arrives_in_every_form() {
+async fn every_signal_arrives_in_every_form() -> Result<()> {
     let (sluicegate, sink) = start("").await;
-    let clients =
-        [(Client::http1(sluicegate.http()), Version::HTTP_11), (Client::http2(sluicegate.http()), Version::HTTP_2)];
+    let clients = [
+        (Client::new(sluicegate.http(), Protocol::Http1), Version::HTTP_11),
+        (Client::new(sluicegate.http(), Protocol::Http2), Version::HTTP_2),
+    ];
     for (client, version) in clients {
         for (signal, document, message) in examples() {
             for (media_type, sent, full_success) in [(PROTOBUF, &message[..], &b""[..]), (JSON, &document, b"{}")] {
                 for encoding in ["identity", "gzip", "zstd", "deflate"] {
                     let what = format!("{version:?} {signal:?} {media_type} {encoding}");
                     let headers = [("content-type", media_type), ("content-encoding", encoding)];
-                    let answer = client.post(signal.http_path(), &headers, compressed(encoding, sent)).await;
+                    let answer = client.post(signal.http_path(), &headers, compressed(encoding, sent)).await?;
                     assert_eq!((answer.status, answer.version), (200, version), "{what}: {answer:?}");
                     assert_eq!(answer.header("content-type"), Some(media_type), "{what}");
                     assert_eq!(answer.body, full_success, "{what}");
@@ -114,6 +117,7 @@ async fn every_signal_arrives_in_every_form() {
     }
     let examples = examples().len();
     assert_eq!(sink.taken().len(), 2 * examples * 2 * 4);
+    Ok(())
 }
 
 #[tokio::test]
@@ -169,7 +173,7 @@ async fn one_connection_carries_whole_chunked_and_expected_bodies() {
 }
 
 /// The body of a refusal, in either format.
-fn refusal(media_type: &str, answer: &sluicegate_tests::http::Answer) -> (i32, String) {
+fn refusal(media_type: &str, answer: &client::Answer) -> (i32, String) {
     assert_eq!(answer.header("content-type"), Some(media_type), "{answer:?}");
     if media_type == PROTOBUF {
         let status = pb::Status::decode(answer.body.clone()).expect("a google.rpc.Status");
@@ -181,23 +185,23 @@ fn refusal(media_type: &str, answer: &sluicegate_tests::http::Answer) -> (i32, S
 }
 
 #[tokio::test]
-async fn what_is_refused_says_why_in_the_format_of_the_request() {
+async fn what_is_refused_says_why_in_the_format_of_the_request() -> Result<()> {
     let (sluicegate, sink) = start("max_request_body_size: 1000, response_headers: { x-served-by: gate }").await;
     let address = sluicegate.http();
-    for client in [Client::http1(address), Client::http2(address)] {
+    for client in [Client::new(address, Protocol::Http1), Client::new(address, Protocol::Http2)] {
         for media_type in [PROTOBUF, JSON] {
             let of_type = [("content-type", media_type)];
             let gzip = [("content-type", media_type), ("content-encoding", "gzip")];
             let zeros = vec![0; 1001];
             let broken = b"\x08\x01{".to_vec();
             let cases = [
-                (client.post("/v1/log", &of_type, "").await, 404, 12, "/v1/log is no path"),
-                (client.send(Method::GET, "/v1/logs", &of_type, "").await, 405, 12, "GET is not allowed"),
-                (client.post("/v1/traces", &of_type, broken.clone()).await, 400, 3, ""),
-                (client.post("/v1/logs", &of_type, broken).await, 400, 3, ""),
-                (client.post("/v1/metrics", &gzip, "plain").await, 400, 3, "the body is not gzip"),
-                (client.post("/v1/logs", &of_type, zeros.clone()).await, 413, 8, "the request is larger than 1000"),
-                (client.post("/v1/logs", &gzip, compressed("gzip", &zeros)).await, 413, 8, "the request is larger"),
+                (client.post("/v1/log", &of_type, "").await?, 404, 12, "/v1/log is no path"),
+                (client.request(Method::GET, "/v1/logs", &of_type, "").await?, 405, 12, "GET is not allowed"),
+                (client.post("/v1/traces", &of_type, broken.clone()).await?, 400, 3, ""),
+                (client.post("/v1/logs", &of_type, broken).await?, 400, 3, ""),
+                (client.post("/v1/metrics", &gzip, "plain").await?, 400, 3, "the body is not gzip"),
+                (client.post("/v1/logs", &of_type, zeros.clone()).await?, 413, 8, "the request is larger than 1000"),
+                (client.post("/v1/logs", &gzip, compressed("gzip", &zeros)).await?, 413, 8, "the request is larger"),
             ];
             for (answer, status, code, message) in cases {
                 assert_eq!(answer.status, status, "{answer:?}");
@@ -207,17 +211,18 @@ async fn what_is_refused_says_why_in_the_format_of_the_request() {
                 assert!(said.starts_with(message) && !said.is_empty(), "{said}");
             }
         }
-        let text = client.post("/v1/logs", &[("content-type", "text/plain")], "hello").await;
+        let text = client.post("/v1/logs", &[("content-type", "text/plain")], "hello").await?;
         assert_eq!(text.status, 415);
         assert_eq!(refusal(JSON, &text).0, 3, "without a format the answer is JSON");
     }
     assert!(sink.taken().is_empty());
+    Ok(())
 }
 
 #[tokio::test]
-async fn a_destinations_refusal_and_partial_success_reach_the_sender() {
+async fn a_destinations_refusal_and_partial_success_reach_the_sender() -> Result<()> {
     let (sluicegate, sink) = start("").await;
-    let client = Client::http1(sluicegate.http());
+    let client = Client::new(sluicegate.http(), Protocol::Http1);
     let body = otlp::request([otlp::record(9, "one")]).encode_to_vec();
     let delay = std::time::Duration::from_millis(6500);
     let busy = Status::with_error_details(tonic::Code::Unavailable, "busy", ErrorDetails::with_retry_info(Some(delay)));
@@ -225,33 +230,35 @@ async fn a_destinations_refusal_and_partial_success_reach_the_sender() {
         [(busy, 503, Some("7")), (Status::aborted("later"), 503, None), (Status::invalid_argument("never"), 400, None)]
     {
         sink.answer(Answer::Refuse(refused));
-        let answer = client.post("/v1/logs", &[("content-type", PROTOBUF)], body.clone()).await;
+        let answer = client.post("/v1/logs", &[("content-type", PROTOBUF)], body.clone()).await?;
         assert_eq!((answer.status, answer.header("retry-after")), (status, retry_after), "{answer:?}");
     }
     sink.answer(Answer::Partial { rejected: 1, message: "too old".to_owned() });
     let document = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityNumber":9}]}]}]}"#;
-    let answer = client.post("/v1/logs", &[("content-type", JSON)], document).await;
+    let answer = client.post("/v1/logs", &[("content-type", JSON)], document).await?;
     assert_eq!(answer.json(), json!({ "partialSuccess": { "rejectedLogRecords": "1", "errorMessage": "too old" } }));
+    Ok(())
 }
 
 #[tokio::test]
-async fn a_page_of_an_allowed_origin_may_send() {
+async fn a_page_of_an_allowed_origin_may_send() -> Result<()> {
     let (sluicegate, sink) = start("cors: { allowed_origins: ['https://*.example.com'], max_age: 600 }").await;
-    let client = Client::http1(sluicegate.http());
+    let client = Client::new(sluicegate.http(), Protocol::Http1);
     let asks = [
         ("origin", "https://shop.example.com"),
         ("access-control-request-method", "POST"),
         ("access-control-request-headers", "content-type"),
     ];
-    let preflight = client.send(Method::OPTIONS, "/v1/traces", &asks, "").await;
+    let preflight = client.request(Method::OPTIONS, "/v1/traces", &asks, "").await?;
     assert_eq!(preflight.header("access-control-allow-origin"), Some("https://shop.example.com"), "{preflight:?}");
     assert_eq!(preflight.header("access-control-max-age"), Some("600"));
     assert!(preflight.header("access-control-allow-headers").is_some_and(|names| names.contains("content-type")));
     for (origin, allowed) in [("https://shop.example.com", true), ("https://example.net", false)] {
         let headers = [("origin", origin), ("content-type", JSON)];
-        let answer = client.post("/v1/traces", &headers, r#"{"resourceSpans":[{}]}"#).await;
+        let answer = client.post("/v1/traces", &headers, r#"{"resourceSpans":[{}]}"#).await?;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("access-control-allow-origin"), allowed.then_some(origin));
     }
     assert_eq!(sink.taken().len(), 2, "a browser keeps the answer from the page, not the request from the program");
+    Ok(())
 }

@@ -6,8 +6,8 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 use sluicegate_tests::{
+    client::{Client, Protocol},
     config::Config,
-    http::Client,
     otlp,
     program::Sluicegate,
     sender::Sender,
@@ -70,7 +70,7 @@ async fn send(client: &Client, sender: &Sender, n: usize) -> Fate {
         };
     }
     let headers = [("content-type", "application/x-protobuf")];
-    let answer = client.post("/v1/logs", &headers, request.encode_to_vec()).await;
+    let answer = client.post("/v1/logs", &headers, request.encode_to_vec()).await.expect("an answer");
     match answer.status {
         200 => Fate::Delivered,
         status => {
@@ -91,7 +91,7 @@ async fn twice_what_the_destination_takes() {
         .extension("memory_limiter", &limiter)
         .filter("drop_below_severity", "settings: { minimum: INFO }");
     let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
-    let (sender, client) = (sluicegate.sender(), Client::http1(sluicegate.http()));
+    let (sender, client) = (sluicegate.sender(), Client::new(sluicegate.http(), Protocol::Http1));
     let (mut sent, mut delivered, mut refused) = (0, BTreeSet::new(), 0);
     // How many fit at once shows in the first round.
     let mut taken_in_a_round = 8;

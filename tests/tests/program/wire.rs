@@ -1,7 +1,14 @@
 //! What comes in leaves as it was, and what is malformed goes nowhere.
 use bytes::Bytes;
 use prost::Message as _;
-use sluicegate_tests::{config::Config, http::Client, otlp, program::Sluicegate, sink::Sink, wire::Signal};
+use sluicegate_tests::{
+    client::{Client, Protocol},
+    config::Config,
+    otlp,
+    program::Sluicegate,
+    sink::Sink,
+    wire::Signal,
+};
 use tonic::{Code, codec::CompressionEncoding};
 
 /// A request with what a re-encoder would lose: a field of the future in every message, fields out of order,
@@ -104,12 +111,13 @@ async fn malformed_requests_are_refused_and_nothing_is_forwarded() {
 async fn health_is_answered_beside_otlp() {
     let sink = Sink::start();
     let sluicegate = Sluicegate::start(&Config::to(&sink.endpoint()).yaml()).await.expect("it starts");
-    let client = Client::http2(sluicegate.grpc());
+    let client = Client::new(sluicegate.grpc(), Protocol::Http2);
     let service = "opentelemetry.proto.collector.logs.v1.LogsService";
     let length = u8::try_from(service.len()).expect("short enough");
     let of_service = [&[0, 0, 0, 0, length + 2, 0x0a, length], service.as_bytes()].concat();
     for asked in [vec![0; 5], of_service] {
-        let answer = client.post("/grpc.health.v1.Health/Check", &[("content-type", "application/grpc")], asked).await;
+        let of_grpc = [("content-type", "application/grpc")];
+        let answer = client.post("/grpc.health.v1.Health/Check", &of_grpc, asked).await.expect("an answer");
         // A message that says: serving.
         assert_eq!((answer.status, &answer.body[..]), (200, &[0, 0, 0, 0, 2, 0x08, 1][..]), "{answer:?}");
     }

@@ -149,7 +149,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Unix(path) => crate::config::Address::Unix(path.to_path_buf()).fmt(f),
         }
     }
 }

@@ -34,7 +34,8 @@ struct Fake {
 
 impl Handler for Fake {
     async fn export(&self, request: Request) -> Result<Response, Error> {
-        self.seen.lock().unwrap().push(request);
+        // What it holds is given back with the answer.
+        self.seen.lock().unwrap().push(Request { held: None, ..request });
         (self.answer)()
     }
 }
@@ -186,14 +187,16 @@ async fn a_request_holds_its_message_twice_until_it_is_given_up() {
 async fn beyond_the_memory_limit_a_sender_is_told_to_come_back() {
     // What arrives is over the first limit, the message in memory over the second.
     for room in [LIMIT / 2, LIMIT + LIMIT / 2] {
-        let memory = MemoryLimiter::new(room);
+        let memory = MemoryLimiter::new(MEMORY);
+        let others = memory.open();
+        others.grow(MEMORY - room).unwrap();
         let service = OtlpGrpc::new(Busy, &grpc_listener(LIMIT), memory.clone());
         let body = Body::new(Full::new(framed(&[0; LIMIT])));
         let answer = call(service, "application/grpc+proto", body).await;
         let status = Status::from_header_map(answer.headers()).unwrap();
         assert_eq!(status.code(), Code::Unavailable, "{status}");
         assert_eq!(retry_delay(&status), Some(Duration::from_secs(1)));
-        drop(answer);
+        drop((answer, others));
         assert_eq!(memory.in_use(), 0);
     }
 }

@@ -97,24 +97,4 @@ fn matches(pattern: &str, origin: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_text() {
-        let check = |pattern, origin, expected| assert_eq!(matches(pattern, origin), expected, "{pattern} {origin}");
-        check("https://example.com", "https://example.com", true);
-        check("https://Example.com", "https://eXample.com", true);
-        check("https://example.com", "https://example.com:8443", false);
-        check("https://example.com", "https://example.com.evil.net", false);
-        check("https://*.example.com", "https://shop.example.com", true);
-        check("https://*.example.com", "https://a.b.example.com", true);
-        check("https://*.example.com", "https://example.com", false);
-        check("https://*.example.com", "http://shop.example.com", false);
-        check("https://*.example.com", "https://shop.example.com.evil.net", false);
-        check("http://localhost:*", "http://localhost:3000", true);
-        check("*://*.example.*:80", "http://www.example.org:80", true);
-        check("*://*.example.*:80", "http://www.example:80", false);
-        check("https://a*a", "https://a", false);
-    }
-}
+mod tests;

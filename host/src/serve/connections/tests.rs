@@ -1,5 +1,7 @@
 use std::{cell::Cell, net::SocketAddr};
 
+use http_body::Frame;
+use http_body_util::StreamBody;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -28,6 +30,9 @@ const TIMES: Times = Times {
 /// HTTP/2's opening, and an empty SETTINGS.
 const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
+/// Longer than connections may be idle.
+const SLOW: Duration = Duration::from_secs(1000);
+
 const REQUEST: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
 
 impl Serving {
@@ -36,7 +41,10 @@ impl Serving {
         let address = listener.address().unwrap().to_string().parse().unwrap();
         let drain = CancellationToken::new();
         let settings = Settings { times, ..Settings::page("test") };
-        let service = tower::service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+        let service = tower::service_fn(|request: Request<Body>| {
+            let body = if request.uri().path() == "/slow" { slow() } else { Body::empty() };
+            async { Ok::<_, Infallible>(Response::new(body)) }
+        });
         let ended = tokio::spawn(serve(listener, settings, service, drain.clone()));
         Self { address, drain, ended }
     }
@@ -47,6 +55,15 @@ impl Serving {
         stream.write_all(opening).await.unwrap();
         stream
     }
+}
+
+/// A body that comes to its end after [`SLOW`].
+fn slow() -> Body {
+    let frames = futures::stream::once(async {
+        sleep(SLOW).await;
+        Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"done")))
+    });
+    Body::new(StreamBody::new(frames.boxed()))
 }
 
 /// Everything that the server says, until it closes the connection.
@@ -102,6 +119,15 @@ async fn connections_without_requests_are_closed_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_is_not_idle_while_an_answer_lasts() {
+    let serving = Serving::start(TIMES).await;
+    let opened = Instant::now();
+    let answer = rest(serving.connect(REQUEST.replacen('/', "/slow", 1).as_bytes()).await).await;
+    assert!(String::from_utf8_lossy(&answer).contains("done"));
+    assert_eq!(opened.elapsed().as_secs(), SLOW.as_secs() + 300);
+}
+
+#[tokio::test(start_paused = true)]
 async fn connections_may_be_limited_in_age_and_number_of_requests() {
     let (age, grace) = (Some(Duration::from_secs(100)), Some(Duration::from_secs(5)));
     let serving = Serving::start(Times { idle: None, age, grace, ..TIMES }).await;
@@ -126,7 +152,48 @@ async fn an_answer_that_comes_before_the_request_is_whole_arrives() {
     let mut stream = serving.connect(head.as_bytes()).await;
     // Only then it reads, as simple clients do.
     stream.write_all(&vec![0; SIZE]).await.unwrap();
-    assert!(rest(stream).await.starts_with(b"HTTP/1.1 200 OK"));
+    let answer = rest(stream).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
+    assert!(String::from_utf8_lossy(&answer).contains("connection: close"));
+}
+
+/// The services of these tests never read a body.
+#[tokio::test]
+async fn a_connection_outlives_small_bodies_that_nobody_reads() {
+    let serving = Serving::start(TIMES).await;
+    let small = REQUEST.replace("Length: 0", "Length: 2") + "{}";
+    let large = REQUEST.replace("Length: 0", &format!("Length: {}", 200 << 10)) + &"x".repeat(200 << 10);
+    let chunked = REQUEST.replace("Content-Length: 0", "Transfer-Encoding: chunked") + "2\r\n{}\r\n0\r\n\r\n";
+    let mut stream = serving.connect(b"").await;
+    for request in [&small, &large, &chunked, &small] {
+        for _ in 0..20 {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "{}", request.lines().nth(2).unwrap());
+            }
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 OK") && !answer.contains("connection: close"), "{answer}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_body_is_not_waited_for_is_told_to_close() {
+    let serving = Serving::start(TIMES).await;
+    let slow = REQUEST.replace("Length: 0", "Length: 2") + "{";
+    let endless = REQUEST.replace("Content-Length: 0", "Transfer-Encoding: chunked")
+        + &format!("{:x}\r\n{}\r\n", 300 << 10, "x".repeat(300 << 10));
+    let broken = REQUEST.replace("Content-Length: 0", "Transfer-Encoding: chunked") + "this is no length\r\n";
+    let waiting = REQUEST.replace("Length: 0", "Length: 2\r\nExpect: 100-continue");
+    for request in [slow, endless, broken, waiting] {
+        let mut stream = serving.connect(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        stream.read_buf(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("connection: close"), "{answer}");
+        rest(stream).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
