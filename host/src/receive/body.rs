@@ -150,6 +150,8 @@ impl Encoded {
         let (body, json) = match self.media_type {
             MediaType::Protobuf => (content, None),
             MediaType::Json => {
+                // A message mostly takes less room in protobuf. What takes more is known when it is there.
+                held.resize(2 * content.len())?;
                 let body = json::from_text(self.signal, &content, self.limit.bytes).map_err(|error| match error {
                     TextError::TooLarge => self.limit.exceeded(),
                     TextError::Json(error) => error.into(),
