@@ -17,7 +17,7 @@ pub struct Listener {
     pub endpoint: Spanned<Address>,
     /// How connections are encrypted, if they are.
     pub tls: Option<ServerTls>,
-    /// The authenticator that every request must satisfy, a key of [`Config::authenticators`] (`auth.authenticator`).
+    /// The authenticator that every request must satisfy, a key of [`Config::authenticators`](super::Config::authenticators) (`auth.authenticator`).
     pub auth: Option<Spanned<String>>,
     /// Whether exporters may pass on the headers of requests.
     pub include_metadata: bool,
