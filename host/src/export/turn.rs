@@ -25,11 +25,11 @@ impl Turn {
     /// Waits for the turn, then runs `write` to its end, even where nobody waits for that any more.
     pub(super) async fn run(&self, write: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), Cause> {
         let turn = Arc::clone(&self.0).acquire_owned().await.map_err(io::Error::other)?;
-        blocking(move || {
+        let written = spawn_blocking(move || {
             let _turn = turn;
-            Ok(write()?)
-        })
-        .await
+            write()
+        });
+        Ok(written.await.map_err(io::Error::other)??)
     }
 
     /// Whether somebody writes now.
@@ -39,14 +39,8 @@ impl Turn {
     }
 }
 
-/// Runs `work` where it holds up no request that shares this thread.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Cause> + Send + 'static,
-) -> Result<T, Cause> {
-    spawn_blocking(work).await.unwrap_or_else(|panic| Err(Cause::Write(io::Error::other(panic))))
-}
-
-/// The same for work that takes a core, of which no more is done at once than there are cores.
+/// Runs work that takes a core where it holds up no request that shares this thread, and no more of it at once than
+/// there are cores.
 pub(super) async fn heavy<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Cause> + Send + 'static,
 ) -> Result<T, Cause> {
