@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use serde_json::json;
 use sluicegate::batch::{Batch, Change, Column, Field, Outcome, Verdict};
-use sluicegate::config::{OnFailure, Processor, Span, Spanned};
+use sluicegate::config::{Processor, Span, Spanned};
 use sluicegate::filter::{Engine, Filter};
 use tokio::runtime::{Builder, Runtime};
 
@@ -144,14 +144,9 @@ fn parse(bytes: &Bytes) -> Batch {
 
 fn filter(runtime: &Runtime, component: &str, settings: &serde_json::Value) -> Filter {
     let nowhere = Span::default();
-    let processor = Processor {
-        component: Spanned::new(support::component(component), nowhere),
-        settings: Spanned::new(settings.as_object().expect("a map").clone(), nowhere),
-        deadline: Duration::from_secs(10),
-        memory_limit: 64 << 20,
-        on_failure: OnFailure::Reject,
-        max_instances: std::num::NonZeroUsize::MIN,
-    };
+    let component = Spanned::new(support::component(component), nowhere);
+    let settings = Spanned::new(settings.as_object().expect("a map").clone(), nowhere);
+    let processor = Processor { deadline: Duration::from_secs(10), ..Processor::new(component, settings) };
     let engine = Engine::new(1).expect("room for one instance");
     runtime.block_on(Filter::load(&engine, "wasm/bench", &processor)).expect("the filter loads")
 }

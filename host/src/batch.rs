@@ -120,7 +120,7 @@ pub struct Applied {
 ///
 /// Two kinds of row numbers occur. A filter counts the rows that are left, from 0. Inside, a row is an index into
 /// all rows of the request, whatever was dropped; `live` leads from the one to the other.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Batch {
     /// The request as it came.
     bytes: Bytes,

@@ -28,6 +28,7 @@ mod listener;
 mod node;
 mod otlp_exporter;
 mod pipelines;
+mod policy;
 mod processors;
 mod read;
 mod receivers;
@@ -42,6 +43,7 @@ pub use destination::{ClientKeepalive, Compression, HttpEncoding, OtlpExporter, 
 pub use diagnostic::{Diagnostic, Diagnostics, Level, Source, Span, Spanned};
 pub use endpoint::{Address, Destination, InvalidEndpoint};
 pub use listener::{Cors, GrpcListener, HttpListener, Listener, ServerKeepalive};
+pub use policy::{CircuitBreaker, Mode, OnFailure, Recycle, Shadow, Treatment};
 pub use scalar::{DurationError, duration};
 pub use tls::{ClientTls, ServerTls, TlsVersion};
 
@@ -90,19 +92,20 @@ pub struct Processor {
     pub deadline: Duration,
     /// How large an instance's memory may grow, in bytes (`memory_limit_mib`).
     pub memory_limit: usize,
-    /// What becomes of a request whose filter failed.
-    pub on_failure: OnFailure,
+    /// How many bytes one answer may have, beside the changes' own limit (`output_limit_mib`).
+    pub output_limit: usize,
+    /// How many records it is shown at once (`max_rows`): what keeps a large request within its memory.
+    pub max_rows: NonZeroUsize,
     /// How many instances may exist at once: how many requests this filter works on at a time.
     pub max_instances: NonZeroUsize,
-}
-
-/// What becomes of a request whose filter failed (`on_failure`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    /// The sender gets a retryable error, so no record is lost or let through unseen.
-    Reject,
-    /// The records go on as they were before this filter.
-    Pass,
+    /// When an instance is replaced although it is sound.
+    pub recycle: Recycle,
+    /// What becomes of records that the filter fails on.
+    pub on_failure: OnFailure,
+    /// When the filter is left alone for a while, if ever.
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// Whether it decides, and over how many records.
+    pub mode: Mode,
 }
 
 /// A destination.
@@ -211,6 +214,26 @@ pub enum LogEncoding {
 pub struct HealthCheck {
     /// Where to listen.
     pub endpoint: Spanned<Address>,
+}
+
+impl Processor {
+    /// A processor of this component, with these settings and every default.
+    #[must_use]
+    pub fn new(component: Spanned<PathBuf>, settings: Spanned<Map<String, Value>>) -> Self {
+        Self {
+            component,
+            settings,
+            deadline: processors::DEADLINE,
+            memory_limit: processors::MEMORY_LIMIT_MIB as usize * MIB,
+            output_limit: processors::OUTPUT_LIMIT_MIB as usize * MIB,
+            max_rows: processors::MAX_ROWS,
+            max_instances: processors::max_instances(None),
+            recycle: Recycle::default(),
+            on_failure: OnFailure::default(),
+            circuit_breaker: Some(CircuitBreaker::DEFAULT),
+            mode: Mode::default(),
+        }
+    }
 }
 
 impl Receiver {

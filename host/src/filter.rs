@@ -67,6 +67,19 @@ pub struct Call {
     /// From the moment the filter had the batch until its answer was applied. Waiting for an instance, or making
     /// one, doesn't count.
     pub duration: Duration,
+    /// Where it ran.
+    pub ran: Ran,
+}
+
+/// Which instance a call ran in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ran {
+    /// In none: none could be made.
+    Nowhere,
+    /// In one that had seen other batches. What it kept of them may be why it failed.
+    Used,
+    /// In one that had seen no other batch.
+    Fresh,
 }
 
 impl Filter {
@@ -122,15 +135,39 @@ impl Filter {
     ///
     /// Waits while `max_instances` calls are under way. Dropping the future midway drops the batch, and the instance
     /// with it.
-    pub async fn process(&self, mut batch: Batch) -> Call {
+    pub async fn process(&self, batch: Batch) -> Call {
         let permit = self.permits.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
-        let mut instance = match self.instance().await {
-            Ok(instance) => instance,
-            Err(failure) => {
-                return Call { batch, result: Err(failure), duration: Duration::ZERO };
+        // The guard must not live while a new instance is made.
+        let idle = self.idle().pop();
+        match idle {
+            Some(instance) => self.call(instance, batch).await,
+            None => self.call_afresh(batch).await,
+        }
+    }
+
+    /// The same with a new instance, which knows nothing of what led others astray.
+    pub async fn process_afresh(&self, batch: Batch) -> Call {
+        let permit = self.permits.acquire().await;
+        let _permit = permit.expect("the semaphore is never closed");
+        // It takes the place of one that is idle, so that there are no more than `max_instances`.
+        let idle = self.idle().pop();
+        drop(idle);
+        self.call_afresh(batch).await
+    }
+
+    async fn call_afresh(&self, batch: Batch) -> Call {
+        // The routes were fixed when the filter was loaded: the configuration was checked against those.
+        match self.blueprint.start().await {
+            Ok((instance, _routes)) => self.call(instance, batch).await,
+            Err(error) => {
+                Call { batch, result: Err(error.into_failure()), duration: Duration::ZERO, ran: Ran::Nowhere }
             }
-        };
+        }
+    }
+
+    async fn call(&self, mut instance: Instance, mut batch: Batch) -> Call {
+        let ran = if instance.calls() == 0 { Ran::Fresh } else { Ran::Used };
         let started = Instant::now();
         let answer;
         (batch, answer) = instance.process(batch).await;
@@ -139,25 +176,12 @@ impl Filter {
         if result.is_ok() {
             self.idle().push(instance);
         }
-        Call { batch, result, duration }
+        Call { batch, result, duration, ran }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
         // A vector that is pushed to and popped from is whole at any time.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn instance(&self) -> Result<Instance, Failure> {
-        // The guard must not live until the new instance is there.
-        let idle = self.idle().pop();
-        if let Some(instance) = idle {
-            return Ok(instance);
-        }
-        // The routes were fixed when the filter was loaded: the configuration was checked against those.
-        match self.blueprint.start().await {
-            Ok((instance, _routes)) => Ok(instance),
-            Err(error) => Err(error.into_failure()),
-        }
     }
 
     /// Checks what only this filter's plan can tell, then leaves the rest to the batch.

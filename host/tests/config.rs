@@ -11,7 +11,7 @@ use serde_json::json;
 use sluicegate::compression::Encoding;
 use sluicegate::config::{
     Address, Compression, Config, Diagnostic, Diagnostics, Exporter, GrpcListener, LogEncoding, OnFailure,
-    OtlpExporter, Spanned, Verbosity,
+    OtlpExporter, Spanned, Treatment, Verbosity,
 };
 
 #[path = "config/otlp_settings.rs"]
@@ -149,7 +149,7 @@ fn the_documented_example() {
     assert_eq!(serde_json::Value::from(filter.settings.value.clone()), settings);
     assert_eq!(filter.deadline, Duration::from_millis(250));
     assert_eq!(filter.memory_limit, 128 << 20);
-    assert_eq!(filter.on_failure, OnFailure::Pass);
+    assert_eq!(filter.on_failure, OnFailure::always(Treatment::Pass));
     assert_eq!(filter.max_instances.get(), 2);
     let audit = otlp(&config, "otlp_grpc/audit");
     assert_eq!(endpoints(audit), ["http://audit-collector:4317"]);
@@ -195,7 +195,7 @@ service:
     assert!(filter.settings.is_empty());
     assert_eq!(filter.deadline, Duration::from_millis(100));
     assert_eq!(filter.memory_limit, 64 << 20);
-    assert_eq!(filter.on_failure, OnFailure::Reject);
+    assert_eq!(filter.on_failure, OnFailure::default());
     assert_eq!(Some(filter.max_instances), std::thread::available_parallelism().ok());
     let exporter = otlp(&config, "otlp_grpc");
     assert_eq!(endpoints(exporter), ["http://[::1]:4317"]);

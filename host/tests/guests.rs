@@ -3,7 +3,6 @@
 //! In a program of their own, because a subscriber to the log must be there before anything is logged: whoever logs
 //! first in a thread without one decides for all threads that nobody listens.
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message;
 use serde_json::{Map, Value, json};
 use sluicegate::batch::Batch;
-use sluicegate::config::{OnFailure, Processor, Span, Spanned};
+use sluicegate::config::{Processor, Span, Spanned};
 use sluicegate::filter::{Engine, Failure, FailureKind, Filter};
 
 #[path = "support/component.rs"]
@@ -59,14 +58,9 @@ async fn load(name: &str, guest: &str, settings: Value) -> Filter {
     listen();
     let component = support::component(guest);
     let settings: Map<String, Value> = serde_json::from_value(settings).expect("settings are a map");
-    let processor = Processor {
-        component: Spanned::new(component, Span::default()),
-        settings: Spanned::new(settings, Span::default()),
-        deadline: Duration::from_secs(1),
-        memory_limit: 16 << 20,
-        on_failure: OnFailure::Reject,
-        max_instances: NonZeroUsize::MIN,
-    };
+    let component = Spanned::new(component, Span::default());
+    let settings = Spanned::new(settings, Span::default());
+    let processor = Processor { deadline: Duration::from_secs(1), ..Processor::new(component, settings) };
     Filter::load(&Engine::new(1).expect("room for one"), name, &processor).await.expect("it loads")
 }
 

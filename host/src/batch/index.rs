@@ -20,7 +20,7 @@ use super::wire::{LEN, Reader, START_GROUP, key};
 const MAX_CHILDREN: usize = 1 << 20;
 
 /// Where a request's messages are, by offsets into its bytes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     pub(super) resources: Vec<Resource>,
     pub(super) scopes: Vec<Scope>,
@@ -35,7 +35,7 @@ impl Index {
 }
 
 /// One `ResourceLogs`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Resource {
     pub(super) span: Span,
     /// Its scopes, in [`Index::scopes`].
@@ -43,7 +43,7 @@ pub(super) struct Resource {
 }
 
 /// One `ScopeLogs`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Scope {
     pub(super) span: Span,
     /// Its resource, in [`Index::resources`].

@@ -242,6 +242,16 @@ impl Reader {
         self.number(node, &range, &wanted, why, Number::as_f64)
     }
 
+    /// A percentage such as `12.5%`, as a share of one.
+    pub(super) fn percentage(&self, node: &Node) -> Read<f64> {
+        let number = match node.value.scalar().map(|scalar| scalar.text.trim()) {
+            Some(text) => text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok()),
+            None => None,
+        };
+        let share = number.filter(|number| (0.0..=100.0).contains(number)).map(|number| number / 100.0);
+        share.ok_or_else(|| self.mismatch(node, "a percentage from 0% to 100%").help("write it with its sign: `10%`"))
+    }
+
     fn number<N: PartialOrd>(
         &self,
         node: &Node,
@@ -411,7 +421,7 @@ pub(super) fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
 }
 
 /// What may be written instead.
-fn allowed(words: &[&str]) -> String {
+pub(super) fn allowed(words: &[&str]) -> String {
     match words {
         [word] => format!("allowed is only `{word}`"),
         words => format!("allowed are {}", list(words)),

@@ -8,8 +8,8 @@ use super::endpoint::Address;
 use super::extensions::Started;
 use super::node::Node;
 use super::pipelines::Defined;
-use super::read::{Keys, Reader};
-use super::{Config, Exporter, MIB, Pipelines, Receiver};
+use super::read::{Keys, Reader, nearest};
+use super::{Config, Exporter, MIB, Pipelines, Receiver, Treatment};
 
 const KEYS: Keys = Keys {
     of: "the configuration",
@@ -46,6 +46,7 @@ impl Reader {
         let extension_names = self.extension_names(&service, &extensions);
         self.authenticators(&receivers, &extensions, &extension_names);
         self.destinations(&pipelines, &defined);
+        self.failure_routes(&pipelines, &defined);
         let by = "`service.pipelines`";
         let receivers = self.used(receivers, pipelines.receivers(), by);
         let Started { health_check, memory_limit, authenticators } =
@@ -133,6 +134,22 @@ impl Reader {
             let message = format!("`{name}` passes on headers, but no receiver hands them on");
             let warning = Diagnostic::warning(&self.source, span, message);
             self.found.push(warning.help("write `include_metadata: true` into a receiver's `grpc` or `http`"));
+        }
+    }
+
+    /// Refuses routes of `on_failure` that the logs pipeline doesn't have.
+    fn failure_routes(&mut self, pipelines: &Pipelines, defined: &Defined<'_>) {
+        let Some(logs) = &pipelines.logs else { return };
+        let processors = logs.processors.iter().filter_map(|name| defined.processors.get(&name.value)?.value.as_ref());
+        for treatment in processors.flat_map(|processor| processor.on_failure.treatments()) {
+            if let Treatment::Route(route) = treatment
+                && !logs.routes.contains_key(&route.value)
+            {
+                let known: Vec<&str> = logs.routes.keys().map(String::as_str).collect();
+                let message = format!("`{}` is no route of the logs pipeline", route.value);
+                let help = format!("add `{}: [EXPORTER]` under `service.pipelines.logs.routes`", route.value);
+                self.found.push(self.error(route.span, message).suggest(nearest(route, &known)).help(help));
+            }
         }
     }
 

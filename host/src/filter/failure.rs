@@ -50,6 +50,9 @@ pub(super) struct OverDeadline;
 pub(super) struct OverLimit(pub(super) String);
 
 impl FailureKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [Self::Trap, Self::Deadline, Self::Memory, Self::InvalidOutput, Self::Refused];
+
     /// The name in metrics: `trap`, `deadline`, `memory`, `invalid_output` or `refused`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -42,6 +42,7 @@ pub(super) struct Instance {
     store: Store<State>,
     exports: bindings::Filter,
     deadline: Duration,
+    calls: u64,
 }
 
 /// What the host keeps for one instance.
@@ -97,7 +98,7 @@ impl Blueprint {
         let (exports, plan) = tokio::time::timeout(START_DEADLINE, start)
             .await
             .unwrap_or_else(|_| Err(StartError::Failed(Failure::deadline(START_DEADLINE, ""))))?;
-        Ok((Instance { store, exports, deadline: self.deadline }, plan.routes))
+        Ok((Instance { store, exports, deadline: self.deadline, calls: 0 }, plan.routes))
     }
 
     fn store(&self) -> Store<State> {
@@ -131,8 +132,14 @@ impl Blueprint {
 }
 
 impl Instance {
+    /// How many batches it was lent so far.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls
+    }
+
     /// Lends `batch` to the guest and gives it back with the guest's answer. After a failure the instance is spoilt.
     pub(super) async fn process(&mut self, batch: Batch) -> (Batch, Result<Outcome, Failure>) {
+        self.calls += 1;
         set_deadline(&mut self.store, self.deadline);
         self.store.data_mut().batch = Some(batch);
         // There is one batch at most, so its number says nothing.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::batch::{Column, Field};
-use crate::config::{OnFailure, Span, Spanned};
+use crate::config::{Span, Spanned};
 
 #[path = "../../tests/support/component.rs"]
 mod support;
@@ -22,12 +22,10 @@ fn processor(guest: &str, settings: &Value) -> Processor {
     let Value::Object(settings) = settings.clone() else { panic!("settings are a map") };
     let nowhere = Span::default();
     Processor {
-        component: Spanned::new(component, nowhere),
-        settings: Spanned::new(settings, nowhere),
         deadline: Duration::from_secs(60),
         memory_limit: 16 << 20,
-        on_failure: OnFailure::Reject,
         max_instances: NonZeroUsize::new(2).unwrap(),
+        ..Processor::new(Spanned::new(component, nowhere), Spanned::new(settings, nowhere))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A chain of filters, and what becomes of a request when one fails.
 
 use crate::batch::{Applied, Batch};
-use crate::config::OnFailure;
+use crate::config::{OnFailure, Treatment};
 use crate::filter::{Call, Filter};
 use crate::status::Error;
 use crate::telemetry::ProcessorMetrics;
@@ -53,12 +53,12 @@ impl Link {
         };
         let (processor, kind) = (self.filter.name(), failure.kind.as_str());
         self.counts.failed(kind);
-        match self.on_failure {
-            OnFailure::Reject => {
+        match self.on_failure.of(failure.kind) {
+            Treatment::Reject => {
                 tracing::warn!(processor, kind, records = batch.len(), "{failure}; the sender keeps the records");
                 Err(Error::Filter { processor: processor.to_owned(), message: failure.message })
             }
-            OnFailure::Pass => {
+            Treatment::Pass | Treatment::Drop | Treatment::Route(_) => {
                 tracing::warn!(processor, kind, records = batch.len(), "{failure}; the records go on unfiltered");
                 Ok((batch, Applied::default()))
             }

@@ -161,7 +161,7 @@ fn undeclared<'a>(
 fn links(logs: &LogsConfig, mut filters: BTreeMap<String, Filter>, config: &Config, metrics: &Metrics) -> Vec<Link> {
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
-        let on_failure = config.processors[&name.value].on_failure;
+        let on_failure = config.processors[&name.value].on_failure.clone();
         Link { filter, on_failure, counts: metrics.processor(&name.value) }
     };
     logs.processors.iter().map(link).collect()
