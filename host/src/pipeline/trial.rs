@@ -57,7 +57,7 @@ fn problem(config: &Config, name: &str, failure: &Failure) -> Diagnostic {
     match failure.kind {
         FailureKind::Deadline => problem.help("raise the processor's `deadline`, or mend the filter"),
         FailureKind::Memory => problem.help("raise the processor's `memory_limit_mib`, or mend the filter"),
-        _ => problem.help("mend the filter: OTLP lets records be so"),
+        _ => problem.help("mend the filter: these records are valid OTLP"),
     }
 }
 
