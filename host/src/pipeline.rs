@@ -2,7 +2,9 @@
 
 mod account;
 mod chain;
+mod circuit;
 mod current;
+mod enforce;
 mod load;
 mod route;
 mod trial;
@@ -59,7 +61,8 @@ impl Entrance {
         let batch = pipeline.chain.run(batch, &mut account).await?;
         let parcels = pipeline.routes.encode(&batch);
         request.charge(route::growth(&parcels, &request));
-        let response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;
+        let mut response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;
+        response.add(account.rejected());
         account.settle(response.rejected());
         Ok(response)
     }

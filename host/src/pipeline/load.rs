@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
-use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Pipeline, Processor, Spanned};
+use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Mode, Pipeline, Processor, Spanned};
 use crate::export::{self, Exporter, Exporters};
 use crate::filter::{Engine, Filter, LoadError};
 use crate::receive::Signal;
@@ -13,6 +13,7 @@ use crate::telemetry::Metrics;
 
 use super::LogsPipeline;
 use super::chain::{Chain, Link};
+use super::enforce::Enforcer;
 use super::route::{Destination, Destinations, Routes};
 use super::trial;
 
@@ -117,7 +118,8 @@ impl Pipelines {
         self.logs
             .iter()
             .flat_map(|logs| &logs.pipeline.chain.links)
-            .map(|Link { filter, .. }| LoadedFilter { processor: filter.name(), size: filter.size() })
+            .map(|Link::Enforce(enforcer)| enforcer.filter())
+            .map(|filter| LoadedFilter { processor: filter.name(), size: filter.size() })
     }
 }
 
@@ -197,8 +199,13 @@ fn undeclared<'a>(
 fn links(logs: &LogsConfig, mut filters: BTreeMap<String, Filter>, config: &Config, metrics: &Metrics) -> Vec<Link> {
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
-        let on_failure = config.processors[&name.value].on_failure.clone();
-        Link { filter, on_failure, counts: metrics.processor(&name.value) }
+        let processor = &config.processors[&name.value];
+        match processor.mode {
+            Mode::Enforce { share } => {
+                Link::Enforce(Enforcer::new(filter, processor, share, metrics.processor(&name.value)))
+            }
+            Mode::Shadow(_) => Link::Enforce(Enforcer::new(filter, processor, 0.0, metrics.processor(&name.value))),
+        }
     };
     logs.processors.iter().map(link).collect()
 }
