@@ -51,6 +51,7 @@ struct Made {
     kind: Weak<Kind>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are a few of them, made once")]
 #[derive(Debug)]
 enum Kind {
     Otlp(Otlp),

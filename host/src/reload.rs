@@ -1,6 +1,8 @@
 //! Takes up changed configurations while Sluicegate serves: a new generation of pipelines is loaded and tried beside the
 //! one that serves, and takes its place only if nothing is wrong with it.
-use std::{path::PathBuf, sync::Arc};
+use std::{panic::resume_unwind, path::PathBuf, sync::Arc};
+
+use tokio::task::spawn_blocking;
 
 use crate::{
     config::{Config, Diagnostics},
@@ -107,7 +109,10 @@ impl Reloader {
         if let Some(watch) = &mut watch {
             watch.look().await;
         }
-        let (config, warnings) = Config::load(&self.path)?;
+        let path = self.path.clone();
+        // Where a file system that hangs holds up nobody else.
+        let loading = spawn_blocking(move || Config::load(&path)).await;
+        let (config, warnings) = loading.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
         if let Some(watch) = watch {
             watch.follow(files(&config)).await;
         }

@@ -16,9 +16,12 @@ use super::bounded::Bounded;
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
-    /// By metric and what it is of, so that a processor that is configured anew stays within the same limit.
-    bounded: Arc<Mutex<HashMap<(&'static str, String), Arc<Bounded>>>>,
+    /// So that a processor that is configured anew stays within the same limit.
+    bounded: Arc<Mutex<BoundedByName>>,
 }
+
+/// By metric and processor.
+type BoundedByName = HashMap<(&'static str, String), Arc<Bounded>>;
 
 /// What became of attempts to take up another configuration.
 #[derive(Debug, Clone)]
