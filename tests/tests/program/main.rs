@@ -15,5 +15,7 @@ mod poison;
 mod refusals;
 mod retry;
 mod shutdown;
+mod soak;
+mod swaps;
 mod tls;
 mod wire;
