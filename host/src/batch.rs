@@ -2,6 +2,7 @@
 
 mod change;
 mod column;
+mod compare;
 mod encode;
 mod index;
 mod schema;
@@ -11,6 +12,8 @@ mod wire;
 use std::fmt;
 
 use bytes::Bytes;
+
+pub use compare::ChangedField;
 
 use change::{Changes, Level};
 use index::{Index, Row};
@@ -114,6 +117,8 @@ pub struct Applied {
     pub routed: Vec<(String, u64)>,
     /// Rows of which at least one field was changed.
     pub changed: u64,
+    /// For each way of dropping and each route, the first row that it was given to, as the filter counts rows.
+    pub first: Vec<(Verdict, u32)>,
 }
 
 /// A batch on its way through a chain of filters.
@@ -197,12 +202,16 @@ impl Batch {
     }
 
     fn apply_verdicts(&mut self, rows: &[u8], verdicts: &[Verdict], applied: &mut Applied) {
-        let mut counts = [0_u64; 256];
-        for &verdict in rows {
+        let (mut counts, mut first) = ([0_u64; 256], [0_u32; 256]);
+        for (row, &verdict) in rows.iter().enumerate().rev() {
             counts[usize::from(verdict)] += 1;
+            first[usize::from(verdict)] = row as u32;
         }
         let mut labels = vec![None; verdicts.len()];
-        for (verdict, (label, count)) in verdicts.iter().zip(labels.iter_mut().zip(counts)) {
+        for (i, (verdict, (label, count))) in verdicts.iter().zip(labels.iter_mut().zip(counts)).enumerate() {
+            if count > 0 && *verdict != Verdict::Keep {
+                applied.first.push((verdict.clone(), first[i]));
+            }
             match verdict {
                 _ if count == 0 => {}
                 Verdict::Keep => {}

@@ -15,6 +15,8 @@ use crate::{
     status::retry_delay,
 };
 
+pub(crate) use self::debug::text;
+
 mod debug;
 mod file;
 mod otlp;

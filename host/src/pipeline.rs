@@ -4,6 +4,7 @@ mod account;
 mod chain;
 mod load;
 mod route;
+mod shadow;
 
 use std::sync::Arc;
 

@@ -2,5 +2,7 @@
 mod bounded;
 pub mod logs;
 pub mod metrics;
+mod shadow;
 
 pub use metrics::{ExporterMetrics, InFlight, ListenerMetrics, Metrics, ProcessorMetrics, ReceiverMetrics};
+pub use shadow::ShadowMetrics;

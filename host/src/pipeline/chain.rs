@@ -7,6 +7,7 @@ use crate::status::Error;
 use crate::telemetry::ProcessorMetrics;
 
 use super::account::Account;
+use super::shadow::Shadow;
 
 /// The processors of a pipeline, in their order.
 #[derive(Debug)]
@@ -16,7 +17,16 @@ pub(super) struct Chain {
 
 /// One processor.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) enum Link {
+    /// It decides.
+    Enforced(Enforced),
+    /// It only shows what it would do.
+    Shadow(Shadow),
+}
+
+/// A filter that decides.
+#[derive(Debug)]
+pub(super) struct Enforced {
     pub(super) filter: Filter,
     pub(super) on_failure: OnFailure,
     pub(super) counts: ProcessorMetrics,
@@ -33,6 +43,13 @@ impl Chain {
             if batch.is_empty() {
                 break;
             }
+            let link = match link {
+                Link::Enforced(link) => link,
+                Link::Shadow(shadow) => {
+                    shadow.offer(&batch);
+                    continue;
+                }
+            };
             let incoming = batch.len();
             let call = link.filter.process(batch).await;
             link.counts.duration(call.duration);
@@ -45,6 +62,24 @@ impl Chain {
 }
 
 impl Link {
+    /// The processor's name in the configuration.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Enforced(link) => link.filter.name(),
+            Self::Shadow(shadow) => shadow.name(),
+        }
+    }
+
+    /// The size of the component's file in bytes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Enforced(link) => link.filter.size(),
+            Self::Shadow(shadow) => shadow.size(),
+        }
+    }
+}
+
+impl Enforced {
     /// What a call did, or what its failure means.
     fn settle(&self, Call { batch, result, .. }: Call) -> Result<(Batch, Applied), Error> {
         let failure = match result {

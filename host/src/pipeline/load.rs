@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Pipeline, Processor, Spanned};
+use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Mode, Pipeline, Processor, Spanned};
 use crate::export::{self, Exporter};
 use crate::filter::{Engine, Filter, LoadError};
 use crate::telemetry::Metrics;
 
-use super::chain::{Chain, Link};
+use super::chain::{Chain, Enforced, Link};
 use super::route::{Destination, Destinations, Routes};
+use super::shadow::{Shadow, Thread};
 use super::{Entrance, LogsPipeline};
 
 /// All pipelines of a configuration.
@@ -59,11 +60,14 @@ impl Pipelines {
         };
         let pipelines = &config.pipelines;
         Ok(Self {
-            logs: pipelines.logs.as_ref().map(|logs| {
-                let chain = Chain { links: links(logs, filters, config, metrics) };
-                let routes = takes(logs).into_iter().map(|(name, takes)| (destination(name), takes));
-                Arc::new(LogsPipeline { chain, routes: Routes::new(routes) })
-            }),
+            logs: match &pipelines.logs {
+                Some(logs) => {
+                    let chain = Chain { links: links(logs, filters, config, metrics)? };
+                    let routes = takes(logs).into_iter().map(|(name, takes)| (destination(name), takes));
+                    Some(Arc::new(LogsPipeline { chain, routes: Routes::new(routes) }))
+                }
+                None => None,
+            },
             traces: pipelines.traces.as_ref().map(|pipeline| all(&pipeline.exporters)),
             metrics: pipelines.metrics.as_ref().map(|pipeline| all(&pipeline.exporters)),
             profiles: pipelines.profiles.as_ref().map(|pipeline| all(&pipeline.exporters)),
@@ -101,7 +105,7 @@ impl Pipelines {
         self.logs
             .iter()
             .flat_map(|logs| &logs.chain.links)
-            .map(|Link { filter, .. }| LoadedFilter { processor: filter.name(), size: filter.size() })
+            .map(|link| LoadedFilter { processor: link.name(), size: link.size() })
     }
 }
 
@@ -158,11 +162,32 @@ fn undeclared<'a>(
     })
 }
 
-fn links(logs: &LogsConfig, mut filters: BTreeMap<String, Filter>, config: &Config, metrics: &Metrics) -> Vec<Link> {
+/// The chain. Its shadows, if there are any, share a thread.
+fn links(
+    logs: &LogsConfig,
+    mut filters: BTreeMap<String, Filter>,
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Vec<Link>, Diagnostics> {
+    let mut thread = None;
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
-        let on_failure = config.processors[&name.value].on_failure.clone();
-        Link { filter, on_failure, counts: metrics.processor(&name.value) }
+        let processor = &config.processors[&name.value];
+        match processor.mode {
+            Mode::Enforce { .. } => {
+                let on_failure = processor.on_failure.clone();
+                Ok(Link::Enforced(Enforced { filter, on_failure, counts: metrics.processor(&name.value) }))
+            }
+            Mode::Shadow(settings) => {
+                let thread = match &thread {
+                    Some(thread) => Arc::clone(thread),
+                    None => Arc::clone(thread.insert(Arc::new(Thread::start().map_err(|error| {
+                        config.diagnostic(name.span, format!("can't start a thread for shadows: {error}"))
+                    })?))),
+                };
+                Ok(Link::Shadow(Shadow::new(filter, settings, metrics.shadow(&name.value), thread)))
+            }
+        }
     };
     logs.processors.iter().map(link).collect()
 }

@@ -54,7 +54,7 @@ pub struct ExporterMetrics {
 pub struct InFlight(Gauge);
 
 const PREFIX: &str = "sluicegate_";
-const FILTER_DURATION: &str = "sluicegate_filter_duration_seconds";
+const DURATION: &str = "_duration_seconds";
 
 /// In seconds: from a severity check of a small batch to the default deadline of 100 ms and ten times beyond it.
 const DURATION_BUCKETS: [f64; 13] =
@@ -74,6 +74,13 @@ filter_routed_log_records: Log records that a filter gave a route
 filter_changed_log_records: Log records that a filter changed
 filter_failures: Calls of a filter that failed
 filter_duration_seconds: How long a filter took for one batch
+shadow_incoming_log_records: Log records shown to a shadow
+shadow_skipped_log_records: Log records that a shadow was not shown
+shadow_dropped_log_records: Log records that a shadow would have dropped
+shadow_routed_log_records: Log records that a shadow would have given a route
+shadow_changed_log_records: Log records of which a shadow would have changed the field
+shadow_failures: Calls of a shadow that failed
+shadow_duration_seconds: How long a shadow took for one batch
 exporter_sent_log_records: Log records that the destination took
 exporter_send_failed_log_records: Log records that the destination did not take
 exporter_duplicated_log_records: Log records that the destination took and will get again
@@ -93,7 +100,7 @@ impl Metrics {
     pub fn new() -> Self {
         let recorder = PrometheusBuilder::new()
             .with_recommended_naming(true)
-            .set_buckets_for_metric(Matcher::Full(FILTER_DURATION.to_owned()), &DURATION_BUCKETS)
+            .set_buckets_for_metric(Matcher::Suffix(DURATION.to_owned()), &DURATION_BUCKETS)
             .expect("there are buckets")
             .build_recorder();
         let metrics = Self { handle: recorder.handle(), recorder: Arc::new(recorder) };
@@ -136,19 +143,15 @@ impl Metrics {
     /// The metrics of the processor `name`.
     #[must_use]
     pub fn processor(&self, name: &str) -> ProcessorMetrics {
-        let bounded = |metric: &'static str, label: &'static str| {
-            let (metrics, name) = (self.clone(), name.to_owned());
-            Arc::new(Bounded::new(move |value| metrics.counter(metric, &[("processor", &name), (label, value)])))
-        };
         let labels = [("processor", name)];
         ProcessorMetrics {
             incoming: self.counter("processor_incoming_items", &labels),
             outgoing: self.counter("processor_outgoing_items", &labels),
             changed: self.counter("filter_changed_log_records", &labels),
-            duration: self.recorder.register_histogram(&key("filter_duration_seconds", &labels), &METADATA),
-            dropped: bounded("filter_dropped_log_records", "reason"),
-            routed: bounded("filter_routed_log_records", "route"),
-            failures: bounded("filter_failures", "kind"),
+            duration: self.histogram("filter_duration_seconds", &labels),
+            dropped: self.bounded("filter_dropped_log_records", name, "reason"),
+            routed: self.bounded("filter_routed_log_records", name, "route"),
+            failures: self.bounded("filter_failures", name, "kind"),
         }
     }
 
@@ -176,14 +179,24 @@ impl Metrics {
         self.handle.run_upkeep();
     }
 
-    fn counter(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+    pub(super) fn counter(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> Counter {
         self.recorder.register_counter(&key(metric, labels), &METADATA)
+    }
+
+    pub(super) fn histogram(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
+        self.recorder.register_histogram(&key(metric, labels), &METADATA)
+    }
+
+    /// Counters of a processor's, by a label whose values come from its filter.
+    pub(super) fn bounded(&self, metric: &'static str, processor: &str, label: &'static str) -> Arc<Bounded> {
+        let (metrics, processor) = (self.clone(), processor.to_owned());
+        Arc::new(Bounded::new(move |value| metrics.counter(metric, &[("processor", &processor), (label, value)])))
     }
 
     fn describe(&self) {
         for (name, help) in HELP.lines().filter_map(|line| line.split_once(": ")) {
             let (name, help) = (name_of(name), SharedString::const_str(help));
-            if name == FILTER_DURATION {
+            if name.ends_with(DURATION) {
                 self.recorder.describe_histogram(name.into(), None, help);
             } else if name.contains("_in_flight_") {
                 self.recorder.describe_gauge(name.into(), None, help);
@@ -340,6 +353,14 @@ mod tests {
         processor.changed(4);
         processor.failed("trap");
         processor.duration(Duration::from_micros(30));
+        let shadow = metrics.shadow("wasm/tried");
+        shadow.incoming(10);
+        shadow.skipped(3);
+        shadow.dropped("noise", 1);
+        shadow.routed("audit", 2);
+        shadow.changed("attribute(\"user.email\")", 4);
+        shadow.failed("trap");
+        shadow.duration(Duration::from_micros(30));
         let exporter = metrics.exporter("otlp_grpc/main");
         exporter.sent(5);
         exporter.failed(6);
