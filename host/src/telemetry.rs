@@ -2,6 +2,7 @@
 mod bounded;
 pub mod logs;
 pub mod metrics;
+mod process;
 mod shadow;
 
 pub use metrics::{ExporterMetrics, InFlight, ListenerMetrics, Metrics, ProcessorMetrics, ReceiverMetrics};

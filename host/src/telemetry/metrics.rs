@@ -1,16 +1,21 @@
 //! The counters, by the thing that they count for. Names and label shapes follow the Collector's.
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::bounded::Bounded;
+use super::{bounded::Bounded, process};
 
 /// All metrics of one instance of Sluicegate. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
+    started: Instant,
 }
 
 /// What a receiver took in. Only log records are counted: nothing else is looked into.
@@ -103,7 +108,7 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Suffix(DURATION.to_owned()), &DURATION_BUCKETS)
             .expect("there are buckets")
             .build_recorder();
-        let metrics = Self { handle: recorder.handle(), recorder: Arc::new(recorder) };
+        let metrics = Self { handle: recorder.handle(), recorder: Arc::new(recorder), started: Instant::now() };
         metrics.describe();
         metrics
     }
@@ -167,10 +172,10 @@ impl Metrics {
         }
     }
 
-    /// Everything counted so far, in Prometheus' text format.
+    /// Everything counted so far, and what the process uses, in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle.render()
+        self.handle.render() + &process::render(self.started)
     }
 
     /// Folds the durations seen since the last call into their buckets. Whoever records must call this or
@@ -310,7 +315,7 @@ impl Drop for InFlight {
     }
 }
 
-fn name_of(metric: &str) -> String {
+pub(super) fn name_of(metric: &str) -> String {
     format!("{PREFIX}{metric}")
 }
 
@@ -326,6 +331,7 @@ mod tests {
     /// The page without its comments.
     fn page(metrics: &Metrics) -> Vec<String> {
         let mut lines: Vec<_> = metrics
+            .handle
             .render()
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
