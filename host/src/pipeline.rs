@@ -2,6 +2,8 @@
 
 mod account;
 mod chain;
+mod circuit;
+mod enforce;
 mod load;
 mod route;
 mod shadow;
@@ -60,7 +62,8 @@ impl Entrance {
         let batch = pipeline.chain.run(batch, &mut account).await?;
         let parcels = pipeline.routes.encode(&batch);
         request.charge(route::growth(&parcels, &request));
-        let response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;
+        let mut response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;
+        response.add(account.rejected());
         account.settle(response.rejected());
         Ok(response)
     }

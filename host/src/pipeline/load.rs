@@ -8,7 +8,8 @@ use crate::export::{self, Exporter};
 use crate::filter::{Engine, Filter, LoadError};
 use crate::telemetry::Metrics;
 
-use super::chain::{Chain, Enforced, Link};
+use super::chain::{Chain, Link};
+use super::enforce::Enforcer;
 use super::route::{Destination, Destinations, Routes};
 use super::shadow::{Shadow, Thread};
 use super::{Entrance, LogsPipeline};
@@ -105,7 +106,8 @@ impl Pipelines {
         self.logs
             .iter()
             .flat_map(|logs| &logs.chain.links)
-            .map(|link| LoadedFilter { processor: link.name(), size: link.size() })
+            .map(Link::filter)
+            .map(|filter| LoadedFilter { processor: filter.name(), size: filter.size() })
     }
 }
 
@@ -173,10 +175,9 @@ fn links(
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
         let processor = &config.processors[&name.value];
-        match processor.mode {
-            Mode::Enforce { .. } => {
-                let on_failure = processor.on_failure.clone();
-                Ok(Link::Enforced(Enforced { filter, on_failure, counts: metrics.processor(&name.value) }))
+        Ok(match processor.mode {
+            Mode::Enforce { share } => {
+                Link::Enforce(Enforcer::new(filter, processor, share, metrics.processor(&name.value)))
             }
             Mode::Shadow(settings) => {
                 let thread = match &thread {
@@ -185,9 +186,10 @@ fn links(
                         config.diagnostic(name.span, format!("can't start a thread for shadows: {error}"))
                     })?))),
                 };
-                Ok(Link::Shadow(Shadow::new(filter, settings, metrics.shadow(&name.value), thread)))
+                let counts = metrics.shadow(&name.value);
+                Link::Shadow(Shadow::new(filter, settings, processor.max_rows, counts, thread))
             }
-        }
+        })
     };
     logs.processors.iter().map(link).collect()
 }

@@ -5,6 +5,7 @@
 //! to, so that neither a loop in a shadow nor its hunger delays a request.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,8 +26,7 @@ mod sample;
 /// A filter at its place in the chain that only shows what it would do.
 #[derive(Debug)]
 pub(super) struct Shadow {
-    name: String,
-    size: usize,
+    filter: Arc<Filter>,
     queue: Arc<Queue>,
     copies: UnboundedSender<Copied>,
     /// Ends with the last shadow that runs there.
@@ -46,7 +46,7 @@ struct Queue {
     counts: ShadowMetrics,
 }
 
-/// A copy on its way. What has not been shown of it when it is dropped counts as skipped.
+/// A copy on its way, with the room that it takes. What has not been shown of it when it is dropped counts as skipped.
 #[derive(Debug)]
 struct Copied {
     batch: Batch,
@@ -57,29 +57,32 @@ struct Copied {
 
 /// What runs on the thread for one shadow.
 struct Show {
-    filter: Filter,
+    filter: Arc<Filter>,
+    /// How many records it is shown at once.
+    max_rows: NonZeroUsize,
     counts: ShadowMetrics,
     samples: Samples,
 }
 
 impl Shadow {
     /// Runs `filter` as a shadow on `thread`.
-    pub(super) fn new(filter: Filter, settings: config::Shadow, counts: ShadowMetrics, thread: Arc<Thread>) -> Self {
-        let (name, size) = (filter.name().to_owned(), filter.size());
+    pub(super) fn new(
+        filter: Filter,
+        settings: config::Shadow,
+        max_rows: NonZeroUsize,
+        counts: ShadowMetrics,
+        thread: Arc<Thread>,
+    ) -> Self {
+        let filter = Arc::new(filter);
         let queue = Queue { limit: settings.queue, in_use: AtomicUsize::new(0), counts: counts.clone() };
         let (sender, copies) = mpsc::unbounded_channel();
-        thread.spawn(Show { samples: Samples::new(name.clone(), settings), filter, counts }.run(copies));
-        Self { name, size, queue: Arc::new(queue), copies: sender, _thread: thread }
+        let samples = Samples::new(filter.name().to_owned(), settings);
+        thread.spawn(Show { filter: Arc::clone(&filter), max_rows, counts, samples }.run(copies));
+        Self { filter, queue: Arc::new(queue), copies: sender, _thread: thread }
     }
 
-    /// The processor's name in the configuration.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The size of the component's file in bytes.
-    pub(super) fn size(&self) -> usize {
-        self.size
+    pub(super) fn filter(&self) -> &Filter {
+        &self.filter
     }
 
     /// Shows the shadow a copy of `batch`, some time, if its queue has room. Never waits.
@@ -171,14 +174,22 @@ impl Show {
         }
     }
 
+    /// Shows it one part after the other. One that it fails on is not divided any further.
     async fn show(&mut self, mut copied: Copied) {
-        let before = copied.batch.clone();
-        let call = self.filter.process(before.clone()).await;
-        copied.shown(before.len() as u64);
-        self.counts.duration(call.duration);
-        match call.result {
-            Ok(applied) => self.decided(&before, &call.batch, &applied),
-            Err(failure) => self.failed(&before, &failure),
+        let mut before = std::mem::take(&mut copied.batch);
+        let mut parts = before.set_aside().chunks(self.max_rows);
+        let mut batch = before.clone();
+        while let Some(rows) = parts.pop() {
+            before.show(rows.clone());
+            batch.show(rows);
+            let call = self.filter.process(batch).await;
+            copied.shown(before.len() as u64);
+            self.counts.duration(call.duration);
+            match call.result {
+                Ok(applied) => self.decided(&before, &call.batch, &applied),
+                Err(failure) => self.failed(&before, &failure),
+            }
+            batch = call.batch;
         }
     }
 

@@ -22,6 +22,7 @@ pub struct Metrics {
 #[derive(Debug, Clone)]
 pub struct ReceiverMetrics {
     accepted: Counter,
+    forwarded: Counter,
     refused: Counter,
 }
 
@@ -43,6 +44,10 @@ pub struct ProcessorMetrics {
     dropped: Arc<Bounded>,
     routed: Arc<Bounded>,
     failures: Arc<Bounded>,
+    circuit: Gauge,
+    /// For counters by two labels, whose values are few and ours.
+    metrics: Metrics,
+    name: Arc<str>,
 }
 
 /// What an exporter sent.
@@ -68,6 +73,7 @@ const DURATION_BUCKETS: [f64; 13] =
 /// What the page says of each name.
 const HELP: &str = "\
 receiver_accepted_log_records: Log records delivered, or dropped by a filter's decision
+receiver_forwarded_log_records: Log records delivered wherever they belong
 receiver_refused_log_records: Log records whose sender was answered with an error
 receiver_refused_requests: Requests of any signal that were answered with an error
 receiver_failed_tls_handshakes: Connections that were closed because TLS could not be agreed on
@@ -78,6 +84,8 @@ filter_dropped_log_records: Log records that a filter dropped
 filter_routed_log_records: Log records that a filter gave a route
 filter_changed_log_records: Log records that a filter changed
 filter_failures: Calls of a filter that failed
+filter_failed_log_records: Log records that a filter failed on, by what became of them
+filter_circuit_open: Whether a filter is left alone because it keeps failing
 filter_duration_seconds: How long a filter took for one batch
 shadow_incoming_log_records: Log records shown to a shadow
 shadow_skipped_log_records: Log records that a shadow was not shown
@@ -119,6 +127,7 @@ impl Metrics {
         let counter = |metric| self.counter(metric, &[("receiver", name), ("transport", transport)]);
         ReceiverMetrics {
             accepted: counter("receiver_accepted_log_records"),
+            forwarded: counter("receiver_forwarded_log_records"),
             refused: counter("receiver_refused_log_records"),
         }
     }
@@ -157,6 +166,9 @@ impl Metrics {
             dropped: self.bounded("filter_dropped_log_records", name, "reason"),
             routed: self.bounded("filter_routed_log_records", name, "route"),
             failures: self.bounded("filter_failures", name, "kind"),
+            circuit: self.recorder.register_gauge(&key("filter_circuit_open", &labels), &METADATA),
+            metrics: self.clone(),
+            name: name.into(),
         }
     }
 
@@ -203,7 +215,7 @@ impl Metrics {
             let (name, help) = (name_of(name), SharedString::const_str(help));
             if name.ends_with(DURATION) {
                 self.recorder.describe_histogram(name.into(), None, help);
-            } else if name.contains("_in_flight_") {
+            } else if name.contains("_in_flight_") || name.ends_with("_open") {
                 self.recorder.describe_gauge(name.into(), None, help);
             } else {
                 self.recorder.describe_counter(name.into(), None, help);
@@ -230,7 +242,12 @@ impl ReceiverMetrics {
         self.accepted.increment(records);
     }
 
-    /// The sender of `records` was answered with an error.
+    /// `records` were delivered wherever they belong.
+    pub fn forwarded(&self, records: u64) {
+        self.forwarded.increment(records);
+    }
+
+    /// The sender of `records` was answered with an error, or told that they are refused.
     pub fn refused(&self, records: u64) {
         self.refused.increment(records);
     }
@@ -272,6 +289,17 @@ impl ProcessorMetrics {
     /// The filter changed at least one field of each of `records`.
     pub fn changed(&self, records: u64) {
         self.changed.increment(records);
+    }
+
+    /// `records` that the filter failed on, in the way that `kind` names, were treated as `on_failure` says.
+    pub fn treated(&self, kind: &str, on_failure: &str, records: u64) {
+        let labels = [("processor", &*self.name), ("kind", kind), ("on_failure", on_failure)];
+        self.metrics.counter("filter_failed_log_records", &labels).increment(records);
+    }
+
+    /// The filter is left alone, or is not any more.
+    pub fn circuit(&self, is_open: bool) {
+        self.circuit.set(if is_open { 1.0 } else { 0.0 });
     }
 
     /// One call took `duration`.
@@ -346,6 +374,7 @@ mod tests {
         let metrics = Metrics::new();
         let receiver = metrics.receiver("otlp", "grpc");
         receiver.accepted(3);
+        receiver.forwarded(2);
         receiver.refused(1);
         let listener = metrics.listener("otlp", "grpc");
         listener.refused("unauthenticated");
@@ -358,6 +387,8 @@ mod tests {
         processor.routed("audit", 2);
         processor.changed(4);
         processor.failed("trap");
+        processor.treated("trap", "drop", 3);
+        processor.circuit(true);
         processor.duration(Duration::from_micros(30));
         let shadow = metrics.shadow("wasm/tried");
         shadow.incoming(10);

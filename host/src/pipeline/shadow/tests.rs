@@ -65,23 +65,25 @@ async fn check(guest: &str, settings: Value, expected: &[&str]) {
     let counts = metrics.shadow("wasm/tried");
     let queue = Arc::new(Queue { limit: usize::MAX, in_use: AtomicUsize::new(0), counts: counts.clone() });
     let samples = Samples::new("wasm/tried".to_owned(), SETTINGS);
-    let mut show = Show { filter: filter(guest, settings.clone()).await, counts, samples };
+    let filter = Arc::new(filter(guest, settings.clone()).await);
+    let mut show = Show { filter, max_rows: NonZeroUsize::new(3).expect("not zero"), counts, samples };
     show.show(Queue::copy(&queue, &batch(4)).expect("it fits")).await;
     assert_eq!(page(&metrics), expected, "{guest} with {settings}");
 }
 
 #[tokio::test]
 async fn what_a_filter_would_do_is_counted_by_reason_route_and_field() {
-    let decides = json!({ "set": { "a": 1, "b": 2 }, "drop_every": 2, "route_every": 3 });
+    let decides = json!({ "set": { "a": 1, "b": 2 }, "drop_every": 2, "route_every": 1 });
+    // Of the first part the records 0 and 2 are dropped, of the second one its only record is.
     let expected = [
-        "changed_log_records_total{,field=\"attribute(\\\"a\\\")\"} 2",
-        "changed_log_records_total{,field=\"attribute(\\\"b\\\")\"} 2",
-        "dropped_log_records_total{,reason=\"observed\"} 2",
+        "changed_log_records_total{,field=\"attribute(\\\"a\\\")\"} 1",
+        "changed_log_records_total{,field=\"attribute(\\\"b\\\")\"} 1",
+        "dropped_log_records_total{,reason=\"observed\"} 3",
         "incoming_log_records_total{} 4",
         "routed_log_records_total{,route=\"observed\"} 1",
     ];
     check("observe", decides, &expected).await;
-    let expected = ["failures_total{,kind=\"trap\"} 1", "incoming_log_records_total{} 4"];
+    let expected = ["failures_total{,kind=\"trap\"} 2", "incoming_log_records_total{} 4"];
     check("trap", json!({ "how": "unreachable" }), &expected).await;
 }
 
@@ -90,7 +92,7 @@ async fn a_shadow_ends_with_the_last_who_offers() {
     let metrics = Metrics::new();
     let thread = Arc::new(Thread::start().expect("a thread"));
     let filter = filter("trap", json!({ "how": "loop" })).await;
-    let shadow = Shadow::new(filter, SETTINGS, metrics.shadow("wasm/tried"), thread);
+    let shadow = Shadow::new(filter, SETTINGS, NonZeroUsize::MIN, metrics.shadow("wasm/tried"), thread);
     let weak = Arc::downgrade(&shadow.queue);
     for _ in 0..3 {
         shadow.offer(&batch(2));
