@@ -32,6 +32,7 @@ use tokio::sync::Semaphore;
 pub use engine::{Engine, EngineError};
 pub use failure::{Failure, FailureKind};
 pub use load::LoadError;
+pub(crate) use log::line;
 
 use crate::batch::{Applied, Batch, Outcome, Verdict};
 use crate::config::Processor;

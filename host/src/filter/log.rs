@@ -134,7 +134,7 @@ impl Window {
 
 /// `text` as one line of at most `max` bytes, and a note of what was cut. Control characters are escaped: a filter
 /// must not be able to write lines that look like somebody else's.
-pub(super) fn line(text: &str, max: usize) -> String {
+pub(crate) fn line(text: &str, max: usize) -> String {
     let text = text.trim_end();
     let kept = &text[..text.floor_char_boundary(max)];
     let mut line = String::with_capacity(kept.len());

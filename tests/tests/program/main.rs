@@ -11,6 +11,7 @@ mod documented;
 mod examples;
 mod http;
 mod overload;
+mod poison;
 mod refusals;
 mod retry;
 mod shutdown;
