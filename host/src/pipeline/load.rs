@@ -49,6 +49,7 @@ impl Pipelines {
             }
         };
         let filters = load_filters(config, &mut problems).await;
+        let thread = start_thread(config, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -61,14 +62,11 @@ impl Pipelines {
         };
         let pipelines = &config.pipelines;
         Ok(Self {
-            logs: match &pipelines.logs {
-                Some(logs) => {
-                    let chain = Chain { links: links(logs, filters, config, metrics)? };
-                    let routes = takes(logs).into_iter().map(|(name, takes)| (destination(name), takes));
-                    Some(Arc::new(LogsPipeline { chain, routes: Routes::new(routes) }))
-                }
-                None => None,
-            },
+            logs: pipelines.logs.as_ref().map(|logs| {
+                let chain = Chain { links: links(logs, filters, thread.as_ref(), config, metrics) };
+                let routes = takes(logs).into_iter().map(|(name, takes)| (destination(name), takes));
+                Arc::new(LogsPipeline { chain, routes: Routes::new(routes) })
+            }),
             traces: pipelines.traces.as_ref().map(|pipeline| all(&pipeline.exporters)),
             metrics: pipelines.metrics.as_ref().map(|pipeline| all(&pipeline.exporters)),
             profiles: pipelines.profiles.as_ref().map(|pipeline| all(&pipeline.exporters)),
@@ -164,32 +162,35 @@ fn undeclared<'a>(
     })
 }
 
-/// The chain. Its shadows, if there are any, share a thread.
+/// The thread that all shadows share, if there are any.
+fn start_thread(config: &Config, problems: &mut Diagnostics) -> Option<Arc<Thread>> {
+    config.processors.values().find(|processor| matches!(processor.mode, Mode::Shadow(_)))?;
+    let thread = Thread::start().map_err(|error| {
+        problems.push(Diagnostic::file(&config.source.path, format!("can't start a thread for shadows: {error}")));
+    });
+    thread.ok().map(Arc::new)
+}
+
 fn links(
     logs: &LogsConfig,
     mut filters: BTreeMap<String, Filter>,
+    thread: Option<&Arc<Thread>>,
     config: &Config,
     metrics: &Metrics,
-) -> Result<Vec<Link>, Diagnostics> {
-    let mut thread = None;
+) -> Vec<Link> {
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
         let processor = &config.processors[&name.value];
-        Ok(match processor.mode {
+        match processor.mode {
             Mode::Enforce { share } => {
                 Link::Enforce(Enforcer::new(filter, processor, share, metrics.processor(&name.value)))
             }
             Mode::Shadow(settings) => {
-                let thread = match &thread {
-                    Some(thread) => Arc::clone(thread),
-                    None => Arc::clone(thread.insert(Arc::new(Thread::start().map_err(|error| {
-                        config.diagnostic(name.span, format!("can't start a thread for shadows: {error}"))
-                    })?))),
-                };
+                let thread = Arc::clone(thread.expect("it was started where there is a shadow"));
                 let counts = metrics.shadow(&name.value);
                 Link::Shadow(Shadow::new(filter, settings, processor.max_rows, counts, thread))
             }
-        })
+        }
     };
     logs.processors.iter().map(link).collect()
 }

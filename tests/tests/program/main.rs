@@ -13,6 +13,7 @@ mod http;
 mod overload;
 mod refusals;
 mod retry;
+mod shadow;
 mod shutdown;
 mod tls;
 mod wire;
