@@ -5,5 +5,7 @@ pub mod metrics;
 mod process;
 mod shadow;
 
-pub use metrics::{ExporterMetrics, InFlight, ListenerMetrics, Metrics, ProcessorMetrics, ReceiverMetrics};
+pub use metrics::{
+    ExporterMetrics, InFlight, ListenerMetrics, Metrics, ProcessorMetrics, ReceiverMetrics, ReloadMetrics,
+};
 pub use shadow::ShadowMetrics;

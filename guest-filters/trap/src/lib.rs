@@ -3,7 +3,7 @@
 //!
 //! | setting | value | default |
 //! | --- | --- | --- |
-//! | `how` | `panic`, `unreachable`, `stack_overflow`, `loop`, `grow_memory`, `big_memory`, `slow` or `refuse` | required |
+//! | `how` | `panic`, `unreachable`, `stack_overflow`, `loop`, `grow_memory`, `big_memory`, `slow`, `garbage` or `refuse` | required |
 //! | `at` | `configure` or `process` | `process` |
 //! | `body` | in `process`, only a record with this body sets it off | every record does |
 //! | `milliseconds` | how long `slow` takes | 50 |
@@ -44,6 +44,8 @@ enum How {
     BigMemory,
     /// Some time, busily; no failure unless the deadline is below it.
     Slow,
+    /// An answer that is no OTLP. In `configure` there is none.
+    Garbage,
     /// An error, which is an answer and no trap.
     Refuse,
 }
@@ -69,6 +71,9 @@ impl Filter for Trap {
     fn filter(&mut self, record: &mut Record<'_>) -> Verdict {
         let body = self.body.as_deref();
         if self.at == At::Process && body.is_none_or(|body| record.body() == Some(body.into())) {
+            if let How::Garbage = self.how {
+                record.replace(b"\xff");
+            }
             // An undeclared route is how a filter written with the SDK has a batch refused.
             return self.spring().map_or(Verdict::route("refused"), |()| Verdict::Keep);
         }
@@ -99,6 +104,8 @@ impl Trap {
                 let end = clock::now() + self.milliseconds * 1_000_000;
                 while clock::now() < end {}
             }
+            // What is answered for is a record.
+            How::Garbage => {}
             How::Refuse => return Err("the trap refuses".into()),
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! The counters, by the thing that they count for. Names and label shapes follow the Collector's.
 use std::{
+    collections::HashMap,
     fmt,
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
@@ -16,6 +17,21 @@ pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     started: Instant,
+    /// So that a processor that is configured anew stays within the same limit.
+    bounded: Arc<Mutex<BoundedByName>>,
+}
+
+/// By metric and processor.
+type BoundedByName = HashMap<(&'static str, String), Arc<Bounded>>;
+
+/// What became of attempts to take up another configuration.
+#[derive(Debug, Clone)]
+pub struct ReloadMetrics {
+    successes: Counter,
+    failures: Counter,
+    was_successful: Gauge,
+    last_success: Gauge,
+    generation: Gauge,
 }
 
 /// What a receiver took in. Only log records are counted: nothing else is looked into.
@@ -63,6 +79,16 @@ pub struct ExporterMetrics {
 #[derive(Debug)]
 pub struct InFlight(Gauge);
 
+/// Those of the names that are no counters and no histograms.
+const GAUGES: [&str; 6] = [
+    "filter_circuit_open",
+    "receiver_in_flight_bytes",
+    "exporter_in_flight_requests",
+    "config_last_reload_successful",
+    "config_last_reload_success_timestamp_seconds",
+    "config_generation",
+];
+
 const PREFIX: &str = "sluicegate_";
 const DURATION: &str = "_duration_seconds";
 
@@ -98,6 +124,10 @@ exporter_sent_log_records: Log records that the destination took
 exporter_send_failed_log_records: Log records that the destination did not take
 exporter_duplicated_log_records: Log records that the destination took and will get again
 exporter_in_flight_requests: Requests that wait for the destination's answer
+config_reloads: Attempts to take up a changed configuration
+config_last_reload_successful: Whether the last attempt to take up a configuration succeeded
+config_last_reload_success_timestamp_seconds: When the configuration in use was taken up
+config_generation: How many configurations were taken up, the first included
 ";
 
 /// The recorder ignores it.
@@ -116,9 +146,27 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Suffix(DURATION.to_owned()), &DURATION_BUCKETS)
             .expect("there are buckets")
             .build_recorder();
-        let metrics = Self { handle: recorder.handle(), recorder: Arc::new(recorder), started: Instant::now() };
+        let metrics = Self {
+            handle: recorder.handle(),
+            recorder: Arc::new(recorder),
+            started: Instant::now(),
+            bounded: Arc::default(),
+        };
         metrics.describe();
         metrics
+    }
+
+    /// The metrics of the configuration itself.
+    #[must_use]
+    pub fn reloads(&self) -> ReloadMetrics {
+        let reloads = |result| self.counter("config_reloads", &[("result", result)]);
+        ReloadMetrics {
+            successes: reloads("success"),
+            failures: reloads("failure"),
+            was_successful: self.gauge("config_last_reload_successful"),
+            last_success: self.gauge("config_last_reload_success_timestamp_seconds"),
+            generation: self.gauge("config_generation"),
+        }
     }
 
     /// The metrics of the receiver `name`, where requests come in by `transport`.
@@ -149,7 +197,7 @@ impl Metrics {
 
     /// Requests under way hold so many bytes now.
     pub fn in_flight_bytes(&self, bytes: usize) {
-        let gauge = self.recorder.register_gauge(&key("receiver_in_flight_bytes", &[]), &METADATA);
+        let gauge = self.gauge("receiver_in_flight_bytes");
         #[allow(clippy::cast_precision_loss, reason = "a gauge is a double, and 2^53 bytes are more than there are")]
         gauge.set(bytes as f64);
     }
@@ -204,18 +252,30 @@ impl Metrics {
         self.recorder.register_histogram(&key(metric, labels), &METADATA)
     }
 
-    /// Counters of a processor's, by a label whose values come from its filter.
+    fn gauge(&self, metric: &'static str) -> Gauge {
+        self.recorder.register_gauge(&key(metric, &[]), &METADATA)
+    }
+
+    /// The counters `metric` of `processor` by `label`: the same ones each time they are asked for.
     pub(super) fn bounded(&self, metric: &'static str, processor: &str, label: &'static str) -> Arc<Bounded> {
-        let (metrics, processor) = (self.clone(), processor.to_owned());
-        Arc::new(Bounded::new(move |value| metrics.counter(metric, &[("processor", &processor), (label, value)])))
+        let register = || {
+            let (recorder, name) = (Arc::clone(&self.recorder), processor.to_owned());
+            let counter = move |value: &str| {
+                recorder.register_counter(&key(metric, &[("processor", &name), (label, value)]), &METADATA)
+            };
+            Arc::new(Bounded::new(counter))
+        };
+        // A panic can't leave the map half-changed, so a poisoned lock is as good as any.
+        let mut bounded = self.bounded.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(bounded.entry((metric, processor.to_owned())).or_insert_with(register))
     }
 
     fn describe(&self) {
-        for (name, help) in HELP.lines().filter_map(|line| line.split_once(": ")) {
-            let (name, help) = (name_of(name), SharedString::const_str(help));
+        for (metric, help) in HELP.lines().filter_map(|line| line.split_once(": ")) {
+            let (name, help) = (name_of(metric), SharedString::const_str(help));
             if name.ends_with(DURATION) {
                 self.recorder.describe_histogram(name.into(), None, help);
-            } else if name.contains("_in_flight_") || name.ends_with("_open") {
+            } else if GAUGES.contains(&metric) {
                 self.recorder.describe_gauge(name.into(), None, help);
             } else {
                 self.recorder.describe_counter(name.into(), None, help);
@@ -233,6 +293,25 @@ impl Default for Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl ReloadMetrics {
+    /// A configuration was taken up: the `generation`th, of which the first one came with the start.
+    pub fn succeeded(&self, generation: u32) {
+        if generation > 1 {
+            self.successes.increment(1);
+        }
+        self.was_successful.set(1.0);
+        self.generation.set(generation);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.last_success.set(now.as_secs_f64());
+    }
+
+    /// A configuration was not taken up.
+    pub fn failed(&self) {
+        self.failures.increment(1);
+        self.was_successful.set(0.0);
     }
 }
 
@@ -404,6 +483,44 @@ mod tests {
         exporter.duplicated(7);
         let _in_flight = exporter.start();
         insta::assert_snapshot!(page(&metrics).join("\n"));
+    }
+
+    /// A configuration with the same processor in it would multiply the series and what they take, if each had a limit of
+    /// its own.
+    #[test]
+    fn all_generations_of_a_processor_share_one_limit() {
+        let metrics = Metrics::new();
+        for generation in 0..10 {
+            let processor = metrics.processor("wasm/noisy");
+            for n in 0..50 {
+                processor.dropped(&format!("reason {generation}.{n}"), 1);
+            }
+        }
+        let page = page(&metrics);
+        assert_eq!(page.iter().filter(|line| line.contains("filter_dropped")).count(), 101);
+        assert!(page.iter().any(|line| line.ends_with("reason=\"other\"} 400")));
+    }
+
+    #[test]
+    fn the_last_attempt_tells_whether_the_configuration_is_the_one_that_is_used() {
+        let metrics = Metrics::new();
+        let reloads = metrics.reloads();
+        let check = |expected: [&str; 4]| {
+            let page = page(&metrics);
+            let found = || page.iter().filter_map(|line| line.strip_prefix("sluicegate_config_"));
+            let timestamp = found().find_map(|line| line.strip_prefix("last_reload_success_timestamp_seconds "));
+            assert!(timestamp.is_some_and(|seconds| seconds.parse::<f64>().unwrap() > 1.7e9), "{page:?}");
+            for line in expected {
+                assert!(found().any(|found| found == line), "no {line} in {page:?}");
+            }
+        };
+        let (no, yes) = ("reloads_total{result=\"failure\"}", "reloads_total{result=\"success\"}");
+        reloads.succeeded(1);
+        check(["generation 1", "last_reload_successful 1", &format!("{no} 0"), &format!("{yes} 0")]);
+        reloads.failed();
+        check(["generation 1", "last_reload_successful 0", &format!("{no} 1"), &format!("{yes} 0")]);
+        reloads.succeeded(2);
+        check(["generation 2", "last_reload_successful 1", &format!("{no} 1"), &format!("{yes} 1")]);
     }
 
     #[test]
