@@ -55,7 +55,7 @@ async fn check(filter: &str, settings: &str, more: &str, metric: &str, label: (&
     assert_eq!(page.sum(metric, &[SHADOW[0], label]), expected, "{what}: {page:?}");
     assert_eq!(page.sum("shadow_skipped_log_records", &SHADOW), 0, "{what}");
     assert_eq!(page.sum("filter_failures", &[]), 0, "{what}");
-    assert_eq!(page.accounts(), Accounts { accepted: 30, refused: 0, dropped: 0, sent: 30 }, "{what}");
+    assert_eq!(page.accounts(), Accounts { accepted: 30, forwarded: 30, refused: 0, dropped: 0, sent: 30 }, "{what}");
     let arrived = sink.taken();
     assert_eq!(arrived.len(), REQUESTS, "{what}");
     assert!(arrived.iter().all(|received| received.body == request), "{what}: byte for byte");
@@ -118,7 +118,7 @@ async fn a_shadow_sees_what_the_filters_before_it_left_and_describes_what_it_wou
     assert_eq!(otlp::count(&sink.logs()), 6);
     let page = shown(&sluicegate, 9).await;
     assert_eq!(page.sum("shadow_dropped_log_records", &SHADOW), 8);
-    assert_eq!(page.accounts(), Accounts { accepted: 10, refused: 0, dropped: 4, sent: 6 });
+    assert_eq!(page.accounts(), Accounts { accepted: 10, forwarded: 6, refused: 0, dropped: 4, sent: 6 });
     let described = |line: &str| line.contains("would drop a record").then(|| line.to_owned());
     let line = sluicegate.process().wait_for_line(described).await.expect("a description");
     for part in ["below minimum severity", "wasm/shadow", "\"service_name\":\"shop\"", "\"severity_number\":9"] {
