@@ -5,7 +5,7 @@ use std::{panic::resume_unwind, path::PathBuf};
 use tokio::task::spawn_blocking;
 
 use crate::{
-    config::{Config, Diagnostics},
+    config::{Config, Diagnostics, Mode, Processor},
     pipeline::{Current, Pipelines, Shared},
     serve::Access,
     telemetry::ReloadMetrics,
@@ -148,12 +148,13 @@ pub fn log_warnings(config: &Config, warnings: &Diagnostics) {
     }
 }
 
-/// The filters as a line in the log tells of them: `PROCESSOR=COMPONENT (SIZE)`, in the order of the chain.
+/// The filters as a line in the log tells of them: `PROCESSOR=COMPONENT (SIZE)` in the order of the chain, shadows marked as such.
 #[must_use]
 pub fn describe(config: &Config, pipelines: &Pipelines) -> String {
     let filter = |processor: &str, size: usize| {
-        let component = config.processors[processor].component.display();
-        format!("{processor}={component} ({} KiB)", size.div_ceil(1024))
+        let Processor { component, mode, .. } = &config.processors[processor];
+        let shadow = if matches!(mode, Mode::Shadow(_)) { ", shadow" } else { "" };
+        format!("{processor}={} ({} KiB{shadow})", component.display(), size.div_ceil(1024))
     };
     let filters: Vec<_> = pipelines.filters().map(|loaded| filter(loaded.processor, loaded.size)).collect();
     filters.join(", ")

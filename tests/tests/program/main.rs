@@ -14,6 +14,7 @@ mod overload;
 mod poison;
 mod refusals;
 mod retry;
+mod shadow;
 mod shutdown;
 mod soak;
 mod swaps;
