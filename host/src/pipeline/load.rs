@@ -162,7 +162,9 @@ fn links(logs: &LogsConfig, mut filters: BTreeMap<String, Filter>, config: &Conf
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
         let on_failure = config.processors[&name.value].on_failure.clone();
-        Link { filter, on_failure, counts: metrics.processor(&name.value) }
+        let counts = metrics.processor(&name.value);
+        filter.count_by(&counts);
+        Link { filter, on_failure, counts }
     };
     logs.processors.iter().map(link).collect()
 }

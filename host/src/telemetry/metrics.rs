@@ -38,6 +38,7 @@ pub struct ProcessorMetrics {
     dropped: Arc<Bounded>,
     routed: Arc<Bounded>,
     failures: Arc<Bounded>,
+    suppressed_log_lines: Counter,
 }
 
 /// What an exporter sent.
@@ -73,6 +74,7 @@ filter_dropped_log_records: Log records that a filter dropped
 filter_routed_log_records: Log records that a filter gave a route
 filter_changed_log_records: Log records that a filter changed
 filter_failures: Calls of a filter that failed
+filter_suppressed_log_lines: Lines that a filter logged, or printed, beyond a hundred a second
 filter_duration_seconds: How long a filter took for one batch
 exporter_sent_log_records: Log records that the destination took
 exporter_send_failed_log_records: Log records that the destination did not take
@@ -149,6 +151,7 @@ impl Metrics {
             dropped: bounded("filter_dropped_log_records", "reason"),
             routed: bounded("filter_routed_log_records", "route"),
             failures: bounded("filter_failures", "kind"),
+            suppressed_log_lines: self.counter("filter_suppressed_log_lines", &labels),
         }
     }
 
@@ -264,6 +267,12 @@ impl ProcessorMetrics {
     /// One call failed in the way that `kind` names, such as `trap`.
     pub fn failed(&self, kind: &str) {
         self.failures.add(kind, 1);
+    }
+
+    /// Counts the lines that the filter wanted to log and might not.
+    #[must_use]
+    pub fn suppressed_log_lines(&self) -> Counter {
+        self.suppressed_log_lines.clone()
     }
 }
 
