@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `bindings` | what the world in `wit/` generates |
 //! | `engine` | the process's compiler, memory and clock ticks |
+//! | `cache` | components that were compiled before |
 //! | `load` | file → component that fits the world |
 //! | `instance` | one sandbox: its limits, its deadline, its calls |
 //! | `host` | the functions that a filter may call |
@@ -15,6 +16,7 @@
 //! | `failure` | what went wrong in a call, by kind |
 
 mod bindings;
+mod cache;
 mod engine;
 mod failure;
 mod host;
@@ -29,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+pub use cache::Cache;
 pub use engine::{Engine, EngineError};
 pub use failure::{Failure, FailureKind};
 pub use load::LoadError;
