@@ -4,6 +4,7 @@ mod change;
 mod column;
 mod encode;
 mod index;
+mod part;
 mod schema;
 mod value;
 mod wire;
@@ -14,6 +15,8 @@ use bytes::Bytes;
 
 use change::{Changes, Level};
 use index::{Index, Row};
+
+pub use part::Rows;
 
 /// Why bytes are no export request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,17 +119,36 @@ pub struct Applied {
     pub changed: u64,
 }
 
+impl Applied {
+    /// Adds what another outcome did to other rows.
+    pub fn add(&mut self, other: Self) {
+        other.dropped.iter().for_each(|(reason, rows)| add(&mut self.dropped, reason, *rows));
+        other.routed.iter().for_each(|(route, rows)| add(&mut self.routed, route, *rows));
+        self.changed += other.changed;
+    }
+}
+
+impl Outcome {
+    /// The same verdict for so many rows.
+    #[must_use]
+    pub fn of_all(verdict: Verdict, rows: usize) -> Self {
+        Self { rows: vec![0; rows], verdicts: vec![verdict], changes: Vec::new() }
+    }
+}
+
 /// A batch on its way through a chain of filters.
 ///
 /// Two kinds of row numbers occur. A filter counts the rows that are left, from 0. Inside, a row is an index into
 /// all rows of the request, whatever was dropped; `live` leads from the one to the other.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// The request as it came.
     bytes: Bytes,
     index: Index,
-    /// Rows that are left, ascending.
+    /// Rows that are left, ascending; of those only the ones that are shown, while some are set aside.
     live: Vec<u32>,
+    /// The rows that there were when they were set aside; none while all are shown.
+    aside: Vec<u32>,
     /// For each row of the request, the last route it was given: 0 for none, otherwise a number in `routes`,
     /// counted from 1.
     labels: Vec<u16>,
@@ -151,6 +173,7 @@ impl Batch {
             bytes: request,
             index,
             live: (0..rows as u32).collect(),
+            aside: Vec::new(),
             labels: vec![0; rows],
             routes: Vec::new(),
             changes: Changes::default(),
@@ -165,7 +188,7 @@ impl Batch {
         self.index.memory() + size_of_val(&*self.live) + size_of_val(&*self.labels)
     }
 
-    /// How many rows no filter has dropped so far.
+    /// How many rows no filter has dropped so far, of those that are shown.
     #[must_use]
     pub fn len(&self) -> usize {
         self.live.len()

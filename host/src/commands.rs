@@ -2,12 +2,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sluicegate::{
-    config::{Config, Diagnostics},
-    pipeline::Pipelines,
-    serve::Access,
-    telemetry::Metrics,
-};
+use sluicegate::config::Diagnostics;
 
 mod filter;
 mod run;
@@ -56,18 +51,6 @@ impl Sluicegate {
             Err(Failure::Reported) => ExitCode::from(1),
             Err(Failure::Runtime(e)) => fail(&e, 1),
             Err(Failure::Input(e)) => fail(&e, 2),
-        }
-    }
-}
-
-/// What a configuration needs beside itself: the files of listeners, and everything that pipelines are made of.
-async fn load(config: &Config, metrics: &Metrics) -> Result<(Access, Pipelines), Diagnostics> {
-    match (Access::load(config), Pipelines::load(config, metrics).await) {
-        (Ok(access), Ok(pipelines)) => Ok((access, pipelines)),
-        (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
-        (Err(mut problems), Err(more)) => {
-            problems.extend(more);
-            Err(problems)
         }
     }
 }

@@ -32,6 +32,7 @@ mod policy;
 mod processors;
 mod read;
 mod receivers;
+mod restart;
 mod root;
 mod scalar;
 mod telemetry;

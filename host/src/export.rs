@@ -1,7 +1,12 @@
 //! OTLP out: sends requests to the configured destinations.
 //!
 //! An exporter answers when its destination has answered, so that what Sluicegate acknowledges is delivered.
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -28,12 +33,28 @@ mod turn;
 #[derive(Debug, Clone)]
 pub struct Exporter {
     name: Arc<str>,
-    kind: Kind,
+    kind: Arc<Kind>,
 }
 
-#[derive(Debug, Clone)]
+/// Makes exporters, and knows those that somebody still has: one whose settings are the same is carried over, so that its
+/// connections stay and its file is not written by two that don't know of each other.
+#[derive(Debug, Default)]
+pub struct Exporters {
+    made: Vec<Made>,
+}
+
+/// An exporter that was made, for as long as somebody has it.
+#[derive(Debug)]
+struct Made {
+    name: String,
+    settings: config::Exporter,
+    kind: Weak<Kind>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "there are a few of them, made once")]
+#[derive(Debug)]
 enum Kind {
-    Otlp(Arc<Otlp>),
+    Otlp(Otlp),
     File(File),
     Debug(Debug),
 }
@@ -79,22 +100,6 @@ pub enum OpenError {
     Tls(#[from] FileError),
 }
 
-/// Builds every exporter of `config`, by its name. Nothing is opened yet, and no destination needs to be there.
-///
-/// # Errors
-/// What is wrong with a configured file, at its place in the configuration.
-pub fn build(config: &Config) -> Result<BTreeMap<String, Exporter>, Diagnostics> {
-    let mut problems = Diagnostics::default();
-    let mut exporters = BTreeMap::new();
-    for (name, settings) in &config.exporters {
-        match Exporter::new(name, settings) {
-            Ok(exporter) => drop(exporters.insert(name.clone(), exporter)),
-            Err(e) => problems.push(problem(config, name, &e)),
-        }
-    }
-    if problems.is_empty() { Ok(exporters) } else { Err(problems) }
-}
-
 /// What `request` holds, in few words, such as `logs: 1 resource, 20 log records`.
 #[must_use]
 pub fn summary(request: &Request) -> String {
@@ -126,6 +131,44 @@ fn problem(config: &Config, name: &str, error: &OpenError) -> Diagnostic {
     }
 }
 
+impl Exporters {
+    /// Every exporter of `config`, by its name. Nothing is opened yet, and no destination needs to be there.
+    ///
+    /// # Errors
+    /// What is wrong with a configured file, at its place in the configuration.
+    pub fn build(&mut self, config: &Config) -> Result<BTreeMap<String, Exporter>, Diagnostics> {
+        self.made.retain(|made| made.kind.strong_count() > 0);
+        let mut problems = Diagnostics::default();
+        let mut exporters = BTreeMap::new();
+        for (name, settings) in &config.exporters {
+            match self.get(name, settings) {
+                Ok(exporter) => drop(exporters.insert(name.clone(), exporter)),
+                Err(e) => problems.push(problem(config, name, &e)),
+            }
+        }
+        if problems.is_empty() { Ok(exporters) } else { Err(problems) }
+    }
+
+    fn get(&mut self, name: &str, settings: &config::Exporter) -> Result<Exporter, OpenError> {
+        let same = self.made.iter().find(|made| made.is(name, settings));
+        if let Some(kind) = same.and_then(|made| made.kind.upgrade()) {
+            return Ok(Exporter { name: name.into(), kind });
+        }
+        let exporter = Exporter::new(name, settings)?;
+        let kind = Arc::downgrade(&exporter.kind);
+        self.made.push(Made { name: name.to_owned(), settings: settings.clone(), kind });
+        Ok(exporter)
+    }
+}
+
+impl Made {
+    /// Whether this is the exporter that is asked for. A file stays the same one under another name.
+    fn is(&self, name: &str, settings: &config::Exporter) -> bool {
+        let is_file = matches!(settings, config::Exporter::File(_));
+        (self.name == name || is_file) && self.settings == *settings
+    }
+}
+
 impl Exporter {
     /// Makes the exporter `name`, without opening anything.
     ///
@@ -133,11 +176,11 @@ impl Exporter {
     /// When the path of a `file` can't be one, or a file of `tls` can't be used.
     pub fn new(name: &str, config: &config::Exporter) -> Result<Self, OpenError> {
         let kind = match config {
-            config::Exporter::Otlp(config) => Kind::Otlp(Arc::new(Otlp::new(config)?)),
+            config::Exporter::Otlp(config) => Kind::Otlp(Otlp::new(config)?),
             config::Exporter::File(config) => Kind::File(File::new(&config.path.value)?),
             config::Exporter::Debug(config) => Kind::Debug(Debug::new(config.verbosity)),
         };
-        Ok(Self { name: name.into(), kind })
+        Ok(Self { name: name.into(), kind: Arc::new(kind) })
     }
 
     /// The name in the configuration.
@@ -147,11 +190,11 @@ impl Exporter {
     }
 
     fn has_timeout(&self) -> bool {
-        matches!(&self.kind, Kind::Otlp(otlp) if otlp.has_timeout())
+        matches!(&*self.kind, Kind::Otlp(otlp) if otlp.has_timeout())
     }
 
     fn open(&self) -> Result<(), OpenError> {
-        match &self.kind {
+        match &*self.kind {
             Kind::File(file) => Ok(file.open()?),
             Kind::Otlp(_) | Kind::Debug(_) => Ok(()),
         }
@@ -166,7 +209,7 @@ impl Exporter {
         if !self.has_timeout() {
             request.deadline.get_or_insert_with(|| retry::last(Instant::now(), None));
         }
-        let answer = match &self.kind {
+        let answer = match &*self.kind {
             Kind::Otlp(otlp) => otlp.export(request).await,
             Kind::File(file) => file.export(request).await,
             Kind::Debug(debug) => debug.export(request).await,

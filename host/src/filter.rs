@@ -165,6 +165,20 @@ impl Filter {
         self.call_afresh(batch).await
     }
 
+    /// Lets the filter decide over `batch`, of which it keeps nothing: the instance is thrown away, and a new one stands
+    /// ready for the first call.
+    ///
+    /// # Errors
+    /// How the call failed, or a second instance could not be made.
+    pub async fn try_on(&self, batch: Batch) -> Result<Applied, Failure> {
+        let applied = self.process(batch).await.result?;
+        // It gives back its place first.
+        self.idle().clear();
+        let (instance, _routes) = self.blueprint.start().await.map_err(StartError::into_failure)?;
+        self.idle().push(instance);
+        Ok(applied)
+    }
+
     async fn call_afresh(&self, batch: Batch) -> Call {
         // The routes were fixed when the filter was loaded: the configuration was checked against those.
         match self.blueprint.start().await {

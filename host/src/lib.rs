@@ -11,6 +11,7 @@
 //! | [`pipeline`] | the whole path: check, filter, route, export, answer |
 //! | [`export`] | sends requests to the configured destinations |
 //! | [`serve`] | binds, builds, serves and drains |
+//! | [`reload`] | takes up changed configurations while it serves |
 //! | [`author`] | what people who write filters need |
 //! | [`telemetry`] | what Sluicegate says of itself |
 
@@ -27,6 +28,7 @@ pub mod json;
 pub mod memory;
 pub mod pipeline;
 pub mod receive;
+pub mod reload;
 mod schema;
 pub mod send;
 pub mod serve;

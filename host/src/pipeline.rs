@@ -2,8 +2,12 @@
 
 mod account;
 mod chain;
+mod circuit;
+mod current;
+mod enforce;
 mod load;
 mod route;
+mod trial;
 
 use std::sync::Arc;
 
@@ -18,15 +22,14 @@ use account::Account;
 use chain::Chain;
 use route::{Destinations, Routes};
 
-pub use load::{LoadedFilter, Pipelines};
+pub use current::Current;
+pub use load::{LoadedFilter, Pipelines, Shared};
 
 /// Where the requests of one receiver go, by signal. Clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Entrance {
-    logs: Option<Arc<LogsPipeline>>,
-    traces: Option<Arc<Destinations>>,
-    metrics: Option<Arc<Destinations>>,
-    profiles: Option<Arc<Destinations>>,
+    receiver: Arc<str>,
+    current: Current,
     counts: ReceiverMetrics,
 }
 
@@ -39,11 +42,10 @@ struct LogsPipeline {
 
 impl Handler for Entrance {
     async fn export(&self, request: Request) -> Result<Response, Error> {
+        let pipelines = self.current.get();
         match request.signal {
-            Signal::Logs => self.logs(request).await,
-            Signal::Traces => pass_through(self.traces.as_deref(), request).await,
-            Signal::Metrics => pass_through(self.metrics.as_deref(), request).await,
-            Signal::Profiles => pass_through(self.profiles.as_deref(), request).await,
+            Signal::Logs => self.logs(pipelines.logs(&self.receiver), request).await,
+            signal => pass_through(pipelines.untouched(signal, &self.receiver), request).await,
         }
     }
 }
@@ -51,15 +53,16 @@ impl Handler for Entrance {
 impl Entrance {
     /// Log records: every byte is checked, the filters decide, and what they leave goes where it is routed. The
     /// sender is answered when every destination has answered.
-    async fn logs(&self, request: Request) -> Result<Response, Error> {
-        let pipeline = self.logs.as_ref().ok_or(Error::NoPipeline(Signal::Logs))?;
+    async fn logs(&self, pipeline: Option<&LogsPipeline>, request: Request) -> Result<Response, Error> {
+        let pipeline = pipeline.ok_or(Error::NoPipeline(Signal::Logs))?;
         let batch = Batch::new(request.body.clone())?;
         request.reserve(batch.memory())?;
         let mut account = Account::open(&self.counts, batch.len());
         let batch = pipeline.chain.run(batch, &mut account).await?;
         let parcels = pipeline.routes.encode(&batch);
         request.charge(route::growth(&parcels, &request));
-        let response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;
+        let mut response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;
+        response.add(account.rejected());
         account.settle(response.rejected());
         Ok(response)
     }

@@ -124,6 +124,18 @@ impl Response {
         self
     }
 
+    /// Adds what else was refused, if anything was.
+    pub(crate) fn add(&mut self, other: Option<PartialSuccess>) {
+        let Some(other) = other else { return };
+        self.partial_success = Some(match self.partial_success.take() {
+            Some(PartialSuccess { rejected, error_message }) => PartialSuccess {
+                rejected: rejected.saturating_add(other.rejected),
+                error_message: format!("{}; {error_message}", other.error_message),
+            },
+            None => other,
+        });
+    }
+
     /// How many records, spans or data points were refused.
     #[must_use]
     pub fn rejected(&self) -> u64 {

@@ -69,6 +69,8 @@ pub enum Error {
         processor: String,
         /// What happened, for a person.
         message: String,
+        /// How long the sender should wait before it tries again.
+        delay: Duration,
     },
     /// A destination did not take what it was sent.
     #[error(transparent)]
@@ -93,10 +95,6 @@ pub struct Refusal {
     /// How long the sender should wait before it tries again: `RetryInfo` and `Retry-After`.
     pub delay: Option<Duration>,
 }
-
-/// The wait that is asked for after a filter's failure. A fresh instance stands ready at once, so this only keeps
-/// a sender whose every batch makes the filter fail from filling Sluicegate with attempts.
-const FILTER_RETRY: Duration = Duration::from_secs(1);
 
 /// The wait that is asked for when memory is full: some ten times what a request takes, so that it is there again.
 const MEMORY_RETRY: Duration = Duration::from_secs(1);
@@ -124,7 +122,7 @@ impl From<Error> for Refusal {
                 (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(MEMORY_RETRY))
             }
             Error::Busy(_) => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(BUSY_RETRY)),
-            Error::Filter { .. } => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(FILTER_RETRY)),
+            Error::Filter { delay, .. } => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, Some(*delay)),
             Error::Slow(_) | Error::Draining => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, None),
             Error::Unauthenticated(_) => (Code::Unauthenticated, StatusCode::UNAUTHORIZED, None),
             Error::NoPipeline(_) | Error::NoSuchPath(_) => (Code::Unimplemented, StatusCode::NOT_FOUND, None),

@@ -3,4 +3,6 @@ mod bounded;
 pub mod logs;
 pub mod metrics;
 
-pub use metrics::{ExporterMetrics, InFlight, ListenerMetrics, Metrics, ProcessorMetrics, ReceiverMetrics};
+pub use metrics::{
+    ExporterMetrics, InFlight, ListenerMetrics, Metrics, ProcessorMetrics, ReceiverMetrics, ReloadMetrics,
+};

@@ -94,11 +94,32 @@ impl Process {
     /// # Errors
     /// When it has ended, or the system doesn't tell.
     pub fn peak_memory(&self) -> Result<usize> {
+        Ok(self.status("VmHWM")? << 10)
+    }
+
+    /// The memory that it uses now, in bytes: what Linux calls `VmRSS`.
+    ///
+    /// # Errors
+    /// When it has ended, or the system doesn't tell.
+    pub fn memory(&self) -> Result<usize> {
+        Ok(self.status("VmRSS")? << 10)
+    }
+
+    /// How many threads it has now.
+    ///
+    /// # Errors
+    /// When it has ended, or the system doesn't tell.
+    pub fn threads(&self) -> Result<usize> {
+        self.status("Threads")
+    }
+
+    /// What Linux tells of it under this name.
+    fn status(&self, name: &str) -> Result<usize> {
         let id = self.child.id().context("the program has ended")?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the system doesn't tell")?;
-        let kib: usize = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib << 10)
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let value = value.context("the system doesn't tell")?;
+        Ok(value.trim().trim_end_matches(" kB").parse()?)
     }
 
     /// Sends the signal `name`, such as `TERM`.

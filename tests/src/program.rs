@@ -22,7 +22,9 @@ pub struct Sluicegate {
     process: Process,
     /// What the start line says of who listens where: `grpc.otlp`, `http.otlp`, `metrics`, `health_check`.
     listeners: BTreeMap<String, String>,
-    /// Holds the configuration while the program runs.
+    /// The configuration.
+    file: PathBuf,
+    /// Holds it while the program runs.
     _folder: Option<TempDir>,
 }
 
@@ -53,7 +55,49 @@ impl Sluicegate {
         command.arg("run").arg("--config").arg(file).args(arguments).envs(environment.iter().copied());
         let mut process = Process::start(command)?;
         let listeners = process.wait_for_line(listeners).await?;
-        Ok(Self { process, listeners, _folder: None })
+        Ok(Self { process, listeners, file: file.to_owned(), _folder: None })
+    }
+
+    /// Replaces its configuration, which it takes up when it is told to. It never reads a half of it.
+    ///
+    /// # Errors
+    /// When the system doesn't let it.
+    pub fn rewrite(&self, text: &str) -> Result<()> {
+        replace(&self.file, text)
+    }
+
+    /// Makes it take up its configuration by SIGHUP and waits until it has tried to. Says whether it did.
+    ///
+    /// # Errors
+    /// When it has ended, or has no page of metrics.
+    pub async fn reload(&self) -> Result<bool> {
+        let before = self.reloads().await?;
+        self.process.signal("HUP").await?;
+        self.reloaded(before).await
+    }
+
+    /// How often it has taken up a configuration, and how often it has not, since its start.
+    ///
+    /// # Errors
+    /// When there is no page of metrics.
+    pub async fn reloads(&self) -> Result<(u64, u64)> {
+        let page = self.page().await?;
+        let count = |result| page.sum("config_reloads", &[("result", result)]);
+        Ok((count("success"), count("failure")))
+    }
+
+    /// Waits until there are other numbers of reloads than `before`. Says whether the last was a success.
+    ///
+    /// # Errors
+    /// When there is no page of metrics.
+    pub async fn reloaded(&self, before: (u64, u64)) -> Result<bool> {
+        let mut now = self.reloads().await?;
+        crate::until("a reload", async || {
+            now = self.reloads().await.unwrap_or(now);
+            now != before
+        })
+        .await;
+        Ok(now.0 > before.0)
     }
 
     /// Where the listener `name` is, such as `grpc.otlp`: an address, or the URL of a socket in the file system.
@@ -100,6 +144,22 @@ impl Sluicegate {
         Page::read(self.address("metrics")).await
     }
 
+    /// The memory that it uses now, in bytes.
+    ///
+    /// # Errors
+    /// When the system doesn't tell.
+    pub fn memory(&self) -> Result<usize> {
+        self.process.memory()
+    }
+
+    /// How many threads it has now.
+    ///
+    /// # Errors
+    /// When the system doesn't tell.
+    pub fn threads(&self) -> Result<usize> {
+        self.process.threads()
+    }
+
     /// The most memory that it has used so far, in bytes.
     ///
     /// # Errors
@@ -117,6 +177,12 @@ impl Sluicegate {
     /// When none is configured.
     pub async fn health(&self) -> Result<u16> {
         Ok(metrics::get(self.address("health_check"), "/").await?.0)
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// The process.
@@ -162,6 +228,16 @@ pub fn write(text: &str) -> Result<(TempDir, PathBuf)> {
     let file = folder.path().join("sluicegate.yaml");
     fs::write(&file, text)?;
     Ok((folder, file))
+}
+
+/// Replaces `file` as a whole, as editors do.
+///
+/// # Errors
+/// When the system doesn't let it.
+pub fn replace(file: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    let new = file.with_extension("new");
+    fs::write(&new, content)?;
+    Ok(fs::rename(new, file)?)
 }
 
 /// The program under test: beside the one that runs now, or where `SLUICEGATE_BIN` says.

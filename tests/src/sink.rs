@@ -3,7 +3,10 @@ use std::{
     future::{Future, IntoFuture as _},
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
@@ -12,6 +15,7 @@ use axum::{
     extract::Request as HttpRequest,
     http::{Response as HttpResponse, header::CONTENT_TYPE},
     routing::post,
+    serve::ListenerExt as _,
 };
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::{
@@ -81,6 +85,7 @@ struct State {
     /// How many requests came, answered or not.
     arrived: Arc<watch::Sender<usize>>,
     taken: Arc<watch::Sender<Vec<Received>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 /// The service of one signal.
@@ -109,6 +114,7 @@ impl Sink {
             answer: Arc::new(watch::Sender::new(Answer::Take)),
             arrived: Arc::default(),
             taken: Arc::default(),
+            connections: Arc::default(),
         };
         let entered = runtime.enter();
         // tokio's own `bind` lets an address be taken again at once, but can't be called outside of async code.
@@ -124,6 +130,10 @@ impl Sink {
             router
                 .route(signal.path(), post(move |request| serve(Service(state, signal), request)))
                 .route(signal.http_path(), post(move |request| serve_http(http, signal, request)))
+        });
+        let connections = Arc::clone(&state.connections);
+        let listener = listener.tap_io(move |_| {
+            connections.fetch_add(1, Ordering::Relaxed);
         });
         runtime.spawn(axum::serve(listener, router).into_future());
         drop(entered);
@@ -153,6 +163,14 @@ impl Sink {
         self.state.taken.borrow().clone()
     }
 
+    /// All that it took, which it forgets: for a test that lasts.
+    #[must_use]
+    pub fn drain(&self) -> Vec<Received> {
+        let mut taken = Vec::new();
+        self.state.taken.send_modify(|all| std::mem::swap(all, &mut taken));
+        taken
+    }
+
     /// The log requests that it took.
     ///
     /// # Panics
@@ -168,6 +186,12 @@ impl Sink {
     #[must_use]
     pub fn requests(&self) -> usize {
         *self.state.arrived.borrow()
+    }
+
+    /// How many connections were made to it.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::Relaxed)
     }
 
     /// Waits until `count` calls have come, answered or not.

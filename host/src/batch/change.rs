@@ -219,7 +219,8 @@ impl Batch {
         let (resources, scopes) = (self.index.resource_sizes(), self.index.scope_sizes());
         let (mut seen_resources, mut seen_scopes) = (HashSet::new(), HashSet::new());
         let mut size = 0_usize;
-        for &row in &self.live {
+        // What is set aside is in the states that it was in; rows of both are counted once, as their states are.
+        for &row in self.live.iter().chain(&self.aside) {
             let (resource, scope) = (self.index.resource_of(row), self.index.rows[row as usize].scope);
             let state = |level| self.changes.at(level).map(|changes| changes.get(row)).collect::<Vec<_>>();
             let of_resource = state(Level::Resource);

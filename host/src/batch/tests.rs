@@ -3,6 +3,7 @@
 mod contract;
 mod generate;
 mod oracle;
+mod parts;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -14,7 +15,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use prost::Message;
 
-use super::{Applied, Batch, Change, Column, ColumnTooLarge, Field, Malformed, Outcome, Verdict};
+use super::{Applied, Batch, Change, Column, ColumnTooLarge, Field, Malformed, Outcome, Rows, Verdict};
 use generate::{Dice, KEYS};
 use oracle::Oracle;
 

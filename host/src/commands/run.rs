@@ -1,27 +1,32 @@
 //! `sluicegate run`.
-use std::{io, path::PathBuf, pin::pin, time::Duration};
+use std::{io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
 use sluicegate::{
     config::{self, Config, Diagnostics},
-    pipeline::Pipelines,
+    pipeline::{Current, Shared},
+    reload::{self, Generation, Reloader, Watch},
     serve::{Server, Transport},
-    telemetry::{Metrics, logs},
+    telemetry::logs,
 };
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 
-/// Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once
+/// Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once. SIGHUP takes up a changed configuration
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// The configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Take up changes of the configuration and of the components it names by itself, not at SIGHUP alone
+    #[arg(long)]
+    watch: bool,
     /// How long requests under way may take to finish after the signal, such as 500ms or 1m30s
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = config::duration)]
     grace_period: Duration,
@@ -29,33 +34,49 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn execute(self) -> Result<(), Failure> {
+        // Before the file is read, so that no change falls between.
+        let watch = self.watch.then(|| Watch::new(&self.config));
         let (config, warnings) = Config::load(&self.config)?;
         logs::init(config.telemetry.level, config.telemetry.encoding);
-        for warning in &warnings {
-            let (line, column) = warning.position();
-            tracing::warn!("{}:{line}:{column}: {}", config.source.path.display(), warning.message());
-        }
+        reload::log_warnings(&config, &warnings);
         let runtime = Runtime::new().context("can't start threads").map_err(Failure::Runtime)?;
-        let ended = runtime.block_on(self.serve(&config));
+        let ended = runtime.block_on(self.serve(config, watch));
         // What still runs was cut off: waiting for it would take as long as it likes.
         runtime.shutdown_background();
         ended
     }
 
-    async fn serve(&self, config: &Config) -> Result<(), Failure> {
+    async fn serve(self, config: Config, mut watch: Option<Watch>) -> Result<(), Failure> {
         let mut shutdown = pin!(shutdown().context("can't listen for signals").map_err(Failure::Runtime)?);
-        let metrics = Metrics::new();
+        // From here on it is no end: what is asked for while filters are loading is done afterwards.
+        let hangup = signal(SignalKind::hangup()).context("can't listen for signals").map_err(Failure::Runtime)?;
+        if let Some(watch) = &mut watch {
+            watch.follow(reload::files(&config)).await;
+        }
         tracing::info!(filters = config.processors.len(), "loading");
-        let (server, pipelines) = tokio::select! {
-            ready = prepare(config, &metrics) => ready?,
+        let (server, reloader) = tokio::select! {
+            ready = prepare(config, self.config) => ready?,
             // Large filters take seconds to compile, and nobody has been promised anything yet.
             () = &mut shutdown => {
                 tracing::info!("stopped before serving");
                 return Ok(());
             }
         };
-        announce(config, &server, &pipelines).context("can't tell who listens where").map_err(Failure::Runtime)?;
-        server.run(shutdown, self.grace_period).await.map_err(|e| {
+        let stopping = CancellationToken::new();
+        let serving = async {
+            // What drains takes up nothing new.
+            let shutdown = async {
+                shutdown.await;
+                stopping.cancel();
+            };
+            let ended = server.run(shutdown, self.grace_period).await;
+            stopping.cancel();
+            ended
+        };
+        let mut hangup = hangup;
+        let reloading = stopping.run_until_cancelled(reloader.run(async || hangup.recv().await, watch));
+        let (ended, _) = tokio::join!(serving, reloading);
+        ended.map_err(|e| {
             tracing::warn!("{e}");
             Failure::Reported
         })?;
@@ -65,13 +86,18 @@ impl Run {
 }
 
 /// Loads, binds and opens everything.
-async fn prepare(config: &Config, metrics: &Metrics) -> Result<(Server, Pipelines), Failure> {
-    let (access, pipelines) = super::load(config, metrics).await?;
-    let entrance =
-        |receiver: &str, transport: Transport| pipelines.entrance(config, receiver, transport.name(), metrics);
-    let server = Server::bind(config, &access, metrics.clone(), entrance).await.map_err(at_runtime)?;
-    pipelines.open(config).map_err(at_runtime)?;
-    Ok((server, pipelines))
+async fn prepare(config: Config, path: PathBuf) -> Result<(Server, Reloader), Failure> {
+    let shared = Shared::default();
+    let Generation { access, pipelines, failures } = Generation::load(&config, &shared).await?;
+    // There is nothing else to serve instead, and what becomes of records that a filter fails on is configured.
+    reload::log_warnings(&config, &failures);
+    let filters = reload::describe(&config, &pipelines);
+    let current = Current::new(pipelines);
+    let entrance = |receiver: &str, transport: Transport| current.entrance(receiver, transport.name(), &shared.metrics);
+    let server = Server::bind(&config, &access, shared.metrics.clone(), entrance).await.map_err(at_runtime)?;
+    current.open(&config).map_err(at_runtime)?;
+    announce(&server, &filters).context("can't tell who listens where").map_err(Failure::Runtime)?;
+    Ok((server, Reloader::new(path, Arc::new(config), current, shared)))
 }
 
 /// A port in use or a read-only folder is not wrong in the configuration, though that is where it shows.
@@ -82,19 +108,9 @@ fn at_runtime(problems: Diagnostics) -> Failure {
 /// The one line at start, for people and for programs that start Sluicegate: `listening` gives each listener as
 /// `NAME=ADDRESS` with its real port, and `filters` each filter as `PROCESSOR=COMPONENT (SIZE)`, in the order of
 /// the chain.
-fn announce(config: &Config, server: &Server, pipelines: &Pipelines) -> io::Result<()> {
+fn announce(server: &Server, filters: &str) -> io::Result<()> {
     let listening: Vec<_> = server.addresses()?.iter().map(|(name, address)| format!("{name}={address}")).collect();
-    let filter = |processor: &str, size: usize| {
-        let component = config.processors[processor].component.display();
-        format!("{processor}={component} ({} KiB)", size.div_ceil(1024))
-    };
-    let filters: Vec<_> = pipelines.filters().map(|loaded| filter(loaded.processor, loaded.size)).collect();
-    tracing::info!(
-        listening = listening.join(" "),
-        filters = filters.join(", "),
-        version = env!("CARGO_PKG_VERSION"),
-        "serving"
-    );
+    tracing::info!(listening = listening.join(" "), filters, version = env!("CARGO_PKG_VERSION"), "serving");
     Ok(())
 }
 

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use clap::Args;
 use sluicegate::{
     config::{Config, LogEncoding},
-    telemetry::{Metrics, logs},
+    pipeline::Shared,
+    reload::Generation,
+    telemetry::logs,
 };
 use tracing::Level;
 
 use super::Failure;
 
-/// Load everything that `run` would, components and routes included, and say what is wrong
+/// Load everything that `run` would, try each filter on sample records, and say what is wrong
 #[derive(Debug, Args)]
 pub(super) struct Validate {
     /// The configuration
@@ -24,7 +26,7 @@ impl Validate {
         let (config, warnings) = Config::load(&self.config)?;
         // Such as of certificates that are no longer good.
         logs::init(Level::WARN, LogEncoding::Console);
-        super::load(&config, &Metrics::new()).await?;
+        Generation::load_sound(&config, &Shared::default()).await?;
         if !warnings.is_empty() {
             eprintln!("{warnings}");
         }

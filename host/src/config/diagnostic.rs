@@ -28,7 +28,9 @@ pub struct Span {
 }
 
 /// A value and where it stands. A default stands where the section does that leaves it out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Two are equal if their values are: a line more above them changes nothing.
+#[derive(Debug, Clone)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
@@ -138,6 +140,14 @@ impl<T> Spanned<T> {
         Self { value, span }
     }
 }
+
+impl<T: PartialEq> PartialEq for Spanned<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for Spanned<T> {}
 
 impl<T> Deref for Spanned<T> {
     type Target = T;

@@ -74,7 +74,7 @@ fn building_creates_nothing_and_opening_does() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kept.jsonl");
     let config = config(&[&path]);
-    let exporters = build(&config).unwrap();
+    let exporters = Exporters::default().build(&config).unwrap();
     assert!(!path.exists());
     open(&config, &exporters).unwrap();
     assert!(path.exists());
@@ -82,8 +82,9 @@ fn building_creates_nothing_and_opening_does() {
 
 #[test]
 fn every_path_that_can_not_be_a_file_is_shown_in_the_configuration() {
-    let problems =
-        build(&config(&[Path::new("/nowhere/a.jsonl"), Path::new("/"), Path::new("/dev/null")])).unwrap_err();
+    let problems = Exporters::default()
+        .build(&config(&[Path::new("/nowhere/a.jsonl"), Path::new("/"), Path::new("/dev/null")]))
+        .unwrap_err();
     insta::assert_snapshot!(problems);
 }
 
@@ -117,4 +118,36 @@ async fn nothing_is_waited_for_without_end() {
     assert!(!is_waited_for(file).await);
     // Lets go whoever still waits for a reader.
     fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+}
+
+#[test]
+fn what_did_not_change_is_carried_over_and_no_file_has_two_exporters() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kept.jsonl");
+    let build = |made: &mut Exporters, endpoint: &str, debug: &str, name: &str| {
+        let text = format!(
+            "receivers:\n  otlp: {{ protocols: {{ grpc: }} }}\nexporters:\n  \
+             otlp_grpc: {{ endpoint: '{endpoint}' }}\n  debug: {{ verbosity: {debug} }}\n  {name}: {{ path: {file:?} }}\n\
+             service:\n  pipelines:\n    logs: {{ receivers: [otlp], exporters: [otlp_grpc, debug, {name}] }}\n",
+        );
+        let parsed = Config::parse(text, Path::new("sluicegate.yaml"), &|_| None);
+        made.build(&parsed.unwrap_or_else(|problems| panic!("{problems}")).0).unwrap()
+    };
+    let mut made = Exporters::default();
+    let first = build(&mut made, "http://a:1", "basic", "file/one");
+    let second = build(&mut made, "http://a:1", "normal", "file/other");
+    let is_same = |one: &Exporter, other: &Exporter| Arc::ptr_eq(&one.kind, &other.kind);
+    assert!(is_same(&first["otlp_grpc"], &second["otlp_grpc"]));
+    assert!(!is_same(&first["debug"], &second["debug"]));
+    assert!(is_same(&first["file/one"], &second["file/other"]), "it is one file");
+    assert_eq!(second["file/other"].name(), "file/other");
+
+    let third = build(&mut made, "http://b:1", "normal", "file/other");
+    assert!(!is_same(&second["otlp_grpc"], &third["otlp_grpc"]));
+    drop(second);
+    let fourth = build(&mut made, "http://a:1", "normal", "file/one");
+    assert!(is_same(&first["otlp_grpc"], &fourth["otlp_grpc"]), "requests of the first generation are still under way");
+    drop((first, third, fourth));
+    build(&mut made, "http://a:1", "basic", "file/one");
+    assert_eq!(made.made.len(), 3, "those that nobody has are forgotten");
 }

@@ -1,12 +1,10 @@
-//! A chain of filters, and what becomes of a request when one fails.
+//! A chain of filters.
 
-use crate::batch::{Applied, Batch};
-use crate::config::{OnFailure, Treatment};
-use crate::filter::{Call, Filter};
+use crate::batch::Batch;
 use crate::status::Error;
-use crate::telemetry::ProcessorMetrics;
 
 use super::account::Account;
+use super::enforce::Enforcer;
 
 /// The processors of a pipeline, in their order.
 #[derive(Debug)]
@@ -16,52 +14,26 @@ pub(super) struct Chain {
 
 /// One processor.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) filter: Filter,
-    pub(super) on_failure: OnFailure,
-    pub(super) counts: ProcessorMetrics,
+pub(super) enum Link {
+    /// Its filter decides.
+    Enforce(Enforcer),
 }
 
 impl Chain {
     /// Lets every filter decide over what the ones before it left.
     ///
     /// # Errors
-    /// When a filter fails that no record may pass unseen.
+    /// When a filter fails on records that are not to pass unseen.
     pub(super) async fn run<'a>(&'a self, mut batch: Batch, account: &mut Account<'a>) -> Result<Batch, Error> {
         for link in &self.links {
             // A filter is not called for nothing, be it because all is dropped or because nothing was sent.
             if batch.is_empty() {
                 break;
             }
-            let incoming = batch.len();
-            let call = link.filter.process(batch).await;
-            link.counts.duration(call.duration);
-            let applied;
-            (batch, applied) = link.settle(call)?;
-            account.enter(&link.counts, incoming, batch.len(), applied);
+            match link {
+                Link::Enforce(enforcer) => batch = enforcer.run(batch, account).await?,
+            }
         }
         Ok(batch)
-    }
-}
-
-impl Link {
-    /// What a call did, or what its failure means.
-    fn settle(&self, Call { batch, result, .. }: Call) -> Result<(Batch, Applied), Error> {
-        let failure = match result {
-            Ok(applied) => return Ok((batch, applied)),
-            Err(failure) => failure,
-        };
-        let (processor, kind) = (self.filter.name(), failure.kind.as_str());
-        self.counts.failed(kind);
-        match self.on_failure.of(failure.kind) {
-            Treatment::Reject => {
-                tracing::warn!(processor, kind, records = batch.len(), "{failure}; the sender keeps the records");
-                Err(Error::Filter { processor: processor.to_owned(), message: failure.message })
-            }
-            Treatment::Pass | Treatment::Drop | Treatment::Route(_) => {
-                tracing::warn!(processor, kind, records = batch.len(), "{failure}; the records go on unfiltered");
-                Ok((batch, Applied::default()))
-            }
-        }
     }
 }

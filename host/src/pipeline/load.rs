@@ -1,25 +1,37 @@
 //! From a configuration to pipelines that are ready: components compiled, settings accepted, routes known.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
-use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Pipeline, Processor, Spanned};
-use crate::export::{self, Exporter};
+use tokio::runtime::Handle;
+
+use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Mode, Pipeline, Processor, Spanned};
+use crate::export::{self, Exporter, Exporters};
 use crate::filter::{Engine, Filter, LoadError};
+use crate::receive::Signal;
 use crate::telemetry::Metrics;
 
+use super::LogsPipeline;
 use super::chain::{Chain, Link};
+use super::enforce::Enforcer;
 use super::route::{Destination, Destinations, Routes};
-use super::{Entrance, LogsPipeline};
+use super::trial;
 
-/// All pipelines of a configuration.
+/// All pipelines of a configuration: one generation.
 #[derive(Debug)]
 pub struct Pipelines {
-    logs: Option<Arc<LogsPipeline>>,
-    traces: Option<Arc<Destinations>>,
-    metrics: Option<Arc<Destinations>>,
-    profiles: Option<Arc<Destinations>>,
+    logs: Option<Fed<LogsPipeline>>,
+    untouched: BTreeMap<Signal, Fed<Destinations>>,
     exporters: BTreeMap<String, Exporter>,
+}
+
+/// What outlives a generation, and is handed from each to the next.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// The counters: those of the same name go on.
+    pub metrics: Metrics,
+    /// The destinations: those that did not change keep their connections and files.
+    exporters: Mutex<Exporters>,
 }
 
 /// A filter that is ready, as the line at start tells of it.
@@ -31,15 +43,22 @@ pub struct LoadedFilter<'a> {
     pub size: usize,
 }
 
+/// A pipeline and where its requests come from.
+#[derive(Debug)]
+struct Fed<T> {
+    receivers: BTreeSet<String>,
+    pipeline: T,
+}
+
 impl Pipelines {
-    /// Loads everything that `config` names. Nothing is opened and no destination is asked for yet: `validate`
-    /// does no more than this.
+    /// Loads everything that `config` names, and tries each filter on sample records. Nothing is opened and no destination
+    /// is asked for yet: `validate` does no more than this. What comes with the pipelines is how that went wrong.
     ///
     /// # Errors
     /// Everything that is wrong with components, their settings, their routes, and paths.
-    pub async fn load(config: &Config, metrics: &Metrics) -> Result<Self, Diagnostics> {
+    pub async fn load(config: &Config, shared: &Shared) -> Result<(Self, Diagnostics), Diagnostics> {
         let mut problems = Diagnostics::default();
-        let exporters = match export::build(config) {
+        let exporters = match shared.exporters.lock().unwrap_or_else(PoisonError::into_inner).build(config) {
             Ok(exporters) => exporters,
             Err(found) => {
                 problems.extend(found);
@@ -50,25 +69,30 @@ impl Pipelines {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let failures = trial::run(config, &filters).await;
+        let metrics = &shared.metrics;
         let destination = |name: &str| {
             let exporter = exporters.get(name).expect("the configuration has an exporter of each name").clone();
             Destination { counts: metrics.exporter(name), exporter }
         };
-        let all = |names: &[Spanned<String>]| {
-            Arc::new(Destinations(names.iter().map(|name| destination(&name.value)).collect()))
+        let all = |names: &[Spanned<String>]| Destinations(names.iter().map(|name| destination(&name.value)).collect());
+        let untouched = |(signal, pipeline): (Signal, &Option<Pipeline>)| {
+            let Pipeline { receivers, exporters } = pipeline.as_ref()?;
+            Some((signal, Fed::new(receivers, all(exporters))))
         };
-        let pipelines = &config.pipelines;
-        Ok(Self {
-            logs: pipelines.logs.as_ref().map(|logs| {
-                let chain = Chain { links: links(logs, filters, config, metrics) };
-                let routes = takes(logs).into_iter().map(|(name, takes)| (destination(name), takes));
-                Arc::new(LogsPipeline { chain, routes: Routes::new(routes) })
-            }),
-            traces: pipelines.traces.as_ref().map(|pipeline| all(&pipeline.exporters)),
-            metrics: pipelines.metrics.as_ref().map(|pipeline| all(&pipeline.exporters)),
-            profiles: pipelines.profiles.as_ref().map(|pipeline| all(&pipeline.exporters)),
-            exporters,
-        })
+        let configured = &config.pipelines;
+        let logs = configured.logs.as_ref().map(|logs| {
+            let chain = Chain { links: links(logs, filters, config, metrics) };
+            let routes = takes(logs).into_iter().map(|(name, takes)| (destination(name), takes));
+            Fed::new(&logs.receivers, LogsPipeline { chain, routes: Routes::new(routes) })
+        });
+        let others = [
+            (Signal::Traces, &configured.traces),
+            (Signal::Metrics, &configured.metrics),
+            (Signal::Profiles, &configured.profiles),
+        ];
+        let untouched = others.into_iter().filter_map(untouched).collect();
+        Ok((Self { logs, untouched, exporters }, failures))
     }
 
     /// Opens what can be opened before the first request.
@@ -79,29 +103,43 @@ impl Pipelines {
         export::open(config, &self.exporters)
     }
 
-    /// Where the requests of the receiver of this name go, that come by `transport`.
-    #[must_use]
-    pub fn entrance(&self, config: &Config, receiver: &str, transport: &'static str, metrics: &Metrics) -> Entrance {
-        let serves = |receivers: &[Spanned<String>]| receivers.iter().any(|name| name.value == receiver);
-        let pipelines = &config.pipelines;
-        let untouched = |pipeline: &Option<Pipeline>, destinations: &Option<Arc<Destinations>>| {
-            destinations.clone().filter(|_| pipeline.as_ref().is_some_and(|p| serves(&p.receivers)))
-        };
-        Entrance {
-            logs: self.logs.clone().filter(|_| pipelines.logs.as_ref().is_some_and(|p| serves(&p.receivers))),
-            traces: untouched(&pipelines.traces, &self.traces),
-            metrics: untouched(&pipelines.metrics, &self.metrics),
-            profiles: untouched(&pipelines.profiles, &self.profiles),
-            counts: metrics.receiver(receiver, transport),
-        }
+    /// Where the log records of this receiver go, if anywhere.
+    pub(super) fn logs(&self, receiver: &str) -> Option<&LogsPipeline> {
+        self.logs.as_ref()?.by(receiver)
+    }
+
+    /// Where what else comes to this receiver goes, if anywhere.
+    pub(super) fn untouched(&self, signal: Signal, receiver: &str) -> Option<&Destinations> {
+        self.untouched.get(&signal)?.by(receiver)
     }
 
     /// The filters in the chain, in their order.
     pub fn filters(&self) -> impl Iterator<Item = LoadedFilter<'_>> {
         self.logs
             .iter()
-            .flat_map(|logs| &logs.chain.links)
-            .map(|Link { filter, .. }| LoadedFilter { processor: filter.name(), size: filter.size() })
+            .flat_map(|logs| &logs.pipeline.chain.links)
+            .map(|Link::Enforce(enforcer)| enforcer.filter())
+            .map(|filter| LoadedFilter { processor: filter.name(), size: filter.size() })
+    }
+}
+
+impl Drop for Pipelines {
+    /// Instances and their engine give back gigabytes of address space, which takes its time. The thread that drops
+    /// them, at the end of their last request, has others to serve.
+    fn drop(&mut self) {
+        if let (Some(logs), Ok(runtime)) = (self.logs.take(), Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(logs));
+        }
+    }
+}
+
+impl<T> Fed<T> {
+    fn new(receivers: &[Spanned<String>], pipeline: T) -> Self {
+        Self { receivers: receivers.iter().map(|name| name.value.clone()).collect(), pipeline }
+    }
+
+    fn by(&self, receiver: &str) -> Option<&T> {
+        self.receivers.contains(receiver).then_some(&self.pipeline)
     }
 }
 
@@ -161,10 +199,12 @@ fn undeclared<'a>(
 fn links(logs: &LogsConfig, mut filters: BTreeMap<String, Filter>, config: &Config, metrics: &Metrics) -> Vec<Link> {
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
-        let on_failure = config.processors[&name.value].on_failure.clone();
-        let counts = metrics.processor(&name.value);
+        let (processor, counts) = (&config.processors[&name.value], metrics.processor(&name.value));
         filter.count_by(&counts);
-        Link { filter, on_failure, counts }
+        match processor.mode {
+            Mode::Enforce { share } => Link::Enforce(Enforcer::new(filter, processor, share, counts)),
+            Mode::Shadow(_) => Link::Enforce(Enforcer::new(filter, processor, 0.0, counts)),
+        }
     };
     logs.processors.iter().map(link).collect()
 }

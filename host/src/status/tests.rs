@@ -116,8 +116,9 @@ fn what_a_retry_may_cure_is_retryable() {
     check(OverLimit::Now(64 << 20).into(), Unavailable, 503, message, Some(MEMORY_RETRY));
     let slow = Error::Slow(Duration::from_secs(30));
     check(slow, Unavailable, 503, "the request did not arrive within 30s", None);
-    let filter = Error::Filter { processor: "wasm/redact".to_owned(), message: "unreachable".to_owned() };
-    check(filter, Unavailable, 503, "processor wasm/redact: unreachable", Some(FILTER_RETRY));
+    let delay = Duration::from_secs(7);
+    let filter = Error::Filter { processor: "wasm/redact".to_owned(), message: "unreachable".to_owned(), delay };
+    check(filter, Unavailable, 503, "processor wasm/redact: unreachable", Some(delay));
     check(Error::Busy("too many"), Unavailable, 503, "too many", Some(BUSY_RETRY));
     check(Error::Draining, Unavailable, 503, "shutting down", None);
     let unreachable = failed(Cause::Unreachable("connection refused".to_owned()));

@@ -1,5 +1,10 @@
 //! The counters, by the thing that they count for. Names and label shapes follow the Collector's.
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -11,12 +16,28 @@ use super::bounded::Bounded;
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
+    /// So that a processor that is configured anew stays within the same limit.
+    bounded: Arc<Mutex<BoundedByName>>,
+}
+
+/// By metric and processor.
+type BoundedByName = HashMap<(&'static str, String), Arc<Bounded>>;
+
+/// What became of attempts to take up another configuration.
+#[derive(Debug, Clone)]
+pub struct ReloadMetrics {
+    successes: Counter,
+    failures: Counter,
+    was_successful: Gauge,
+    last_success: Gauge,
+    generation: Gauge,
 }
 
 /// What a receiver took in. Only log records are counted: nothing else is looked into.
 #[derive(Debug, Clone)]
 pub struct ReceiverMetrics {
     accepted: Counter,
+    forwarded: Counter,
     refused: Counter,
 }
 
@@ -39,6 +60,10 @@ pub struct ProcessorMetrics {
     routed: Arc<Bounded>,
     failures: Arc<Bounded>,
     suppressed_log_lines: Counter,
+    circuit: Gauge,
+    /// For counters by two labels, whose values are few and ours.
+    metrics: Metrics,
+    name: Arc<str>,
 }
 
 /// What an exporter sent.
@@ -54,6 +79,16 @@ pub struct ExporterMetrics {
 #[derive(Debug)]
 pub struct InFlight(Gauge);
 
+/// Those of the names that are no counters and no histograms.
+const GAUGES: [&str; 6] = [
+    "filter_circuit_open",
+    "receiver_in_flight_bytes",
+    "exporter_in_flight_requests",
+    "config_last_reload_successful",
+    "config_last_reload_success_timestamp_seconds",
+    "config_generation",
+];
+
 const PREFIX: &str = "sluicegate_";
 const FILTER_DURATION: &str = "sluicegate_filter_duration_seconds";
 
@@ -64,6 +99,7 @@ const DURATION_BUCKETS: [f64; 13] =
 /// What the page says of each name.
 const HELP: &str = "\
 receiver_accepted_log_records: Log records delivered, or dropped by a filter's decision
+receiver_forwarded_log_records: Log records delivered wherever they belong
 receiver_refused_log_records: Log records whose sender was answered with an error
 receiver_refused_requests: Requests of any signal that were answered with an error
 receiver_failed_tls_handshakes: Connections that were closed because TLS could not be agreed on
@@ -75,11 +111,17 @@ filter_routed_log_records: Log records that a filter gave a route
 filter_changed_log_records: Log records that a filter changed
 filter_failures: Calls of a filter that failed
 filter_suppressed_log_lines: Lines that a filter logged, or printed, beyond a hundred a second
+filter_failed_log_records: Log records that a filter failed on, by what became of them
+filter_circuit_open: Whether a filter is left alone because it keeps failing
 filter_duration_seconds: How long a filter took for one batch
 exporter_sent_log_records: Log records that the destination took
 exporter_send_failed_log_records: Log records that the destination did not take
 exporter_duplicated_log_records: Log records that the destination took and will get again
 exporter_in_flight_requests: Requests that wait for the destination's answer
+config_reloads: Attempts to take up a changed configuration
+config_last_reload_successful: Whether the last attempt to take up a configuration succeeded
+config_last_reload_success_timestamp_seconds: When the configuration in use was taken up
+config_generation: How many configurations were taken up, the first included
 ";
 
 /// The recorder ignores it.
@@ -98,9 +140,22 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Full(FILTER_DURATION.to_owned()), &DURATION_BUCKETS)
             .expect("there are buckets")
             .build_recorder();
-        let metrics = Self { handle: recorder.handle(), recorder: Arc::new(recorder) };
+        let metrics = Self { handle: recorder.handle(), recorder: Arc::new(recorder), bounded: Arc::default() };
         metrics.describe();
         metrics
+    }
+
+    /// The metrics of the configuration itself.
+    #[must_use]
+    pub fn reloads(&self) -> ReloadMetrics {
+        let reloads = |result| self.counter("config_reloads", &[("result", result)]);
+        ReloadMetrics {
+            successes: reloads("success"),
+            failures: reloads("failure"),
+            was_successful: self.gauge("config_last_reload_successful"),
+            last_success: self.gauge("config_last_reload_success_timestamp_seconds"),
+            generation: self.gauge("config_generation"),
+        }
     }
 
     /// The metrics of the receiver `name`, where requests come in by `transport`.
@@ -109,6 +164,7 @@ impl Metrics {
         let counter = |metric| self.counter(metric, &[("receiver", name), ("transport", transport)]);
         ReceiverMetrics {
             accepted: counter("receiver_accepted_log_records"),
+            forwarded: counter("receiver_forwarded_log_records"),
             refused: counter("receiver_refused_log_records"),
         }
     }
@@ -130,7 +186,7 @@ impl Metrics {
 
     /// Requests under way hold so many bytes now.
     pub fn in_flight_bytes(&self, bytes: usize) {
-        let gauge = self.recorder.register_gauge(&key("receiver_in_flight_bytes", &[]), &METADATA);
+        let gauge = self.gauge("receiver_in_flight_bytes");
         #[allow(clippy::cast_precision_loss, reason = "a gauge is a double, and 2^53 bytes are more than there are")]
         gauge.set(bytes as f64);
     }
@@ -138,10 +194,7 @@ impl Metrics {
     /// The metrics of the processor `name`.
     #[must_use]
     pub fn processor(&self, name: &str) -> ProcessorMetrics {
-        let bounded = |metric: &'static str, label: &'static str| {
-            let (metrics, name) = (self.clone(), name.to_owned());
-            Arc::new(Bounded::new(move |value| metrics.counter(metric, &[("processor", &name), (label, value)])))
-        };
+        let bounded = |metric, label| self.bounded(metric, name, label);
         let labels = [("processor", name)];
         ProcessorMetrics {
             incoming: self.counter("processor_incoming_items", &labels),
@@ -152,6 +205,9 @@ impl Metrics {
             routed: bounded("filter_routed_log_records", "route"),
             failures: bounded("filter_failures", "kind"),
             suppressed_log_lines: self.counter("filter_suppressed_log_lines", &labels),
+            circuit: self.recorder.register_gauge(&key("filter_circuit_open", &labels), &METADATA),
+            metrics: self.clone(),
+            name: name.into(),
         }
     }
 
@@ -183,12 +239,30 @@ impl Metrics {
         self.recorder.register_counter(&key(metric, labels), &METADATA)
     }
 
+    fn gauge(&self, metric: &'static str) -> Gauge {
+        self.recorder.register_gauge(&key(metric, &[]), &METADATA)
+    }
+
+    /// The counters `metric` of `processor` by `label`: the same ones each time they are asked for.
+    fn bounded(&self, metric: &'static str, processor: &str, label: &'static str) -> Arc<Bounded> {
+        let register = || {
+            let (recorder, name) = (Arc::clone(&self.recorder), processor.to_owned());
+            let counter = move |value: &str| {
+                recorder.register_counter(&key(metric, &[("processor", &name), (label, value)]), &METADATA)
+            };
+            Arc::new(Bounded::new(counter))
+        };
+        // A panic can't leave the map half-changed, so a poisoned lock is as good as any.
+        let mut bounded = self.bounded.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(bounded.entry((metric, processor.to_owned())).or_insert_with(register))
+    }
+
     fn describe(&self) {
-        for (name, help) in HELP.lines().filter_map(|line| line.split_once(": ")) {
-            let (name, help) = (name_of(name), SharedString::const_str(help));
+        for (metric, help) in HELP.lines().filter_map(|line| line.split_once(": ")) {
+            let (name, help) = (name_of(metric), SharedString::const_str(help));
             if name == FILTER_DURATION {
                 self.recorder.describe_histogram(name.into(), None, help);
-            } else if name.contains("_in_flight_") {
+            } else if GAUGES.contains(&metric) {
                 self.recorder.describe_gauge(name.into(), None, help);
             } else {
                 self.recorder.describe_counter(name.into(), None, help);
@@ -209,13 +283,37 @@ impl fmt::Debug for Metrics {
     }
 }
 
+impl ReloadMetrics {
+    /// A configuration was taken up: the `generation`th, of which the first one came with the start.
+    pub fn succeeded(&self, generation: u32) {
+        if generation > 1 {
+            self.successes.increment(1);
+        }
+        self.was_successful.set(1.0);
+        self.generation.set(generation);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.last_success.set(now.as_secs_f64());
+    }
+
+    /// A configuration was not taken up.
+    pub fn failed(&self) {
+        self.failures.increment(1);
+        self.was_successful.set(0.0);
+    }
+}
+
 impl ReceiverMetrics {
     /// `records` were delivered wherever they belong, or dropped by a filter's decision.
     pub fn accepted(&self, records: u64) {
         self.accepted.increment(records);
     }
 
-    /// The sender of `records` was answered with an error.
+    /// `records` were delivered wherever they belong.
+    pub fn forwarded(&self, records: u64) {
+        self.forwarded.increment(records);
+    }
+
+    /// The sender of `records` was answered with an error, or told that they are refused.
     pub fn refused(&self, records: u64) {
         self.refused.increment(records);
     }
@@ -257,6 +355,17 @@ impl ProcessorMetrics {
     /// The filter changed at least one field of each of `records`.
     pub fn changed(&self, records: u64) {
         self.changed.increment(records);
+    }
+
+    /// `records` that the filter failed on, in the way that `kind` names, were treated as `on_failure` says.
+    pub fn treated(&self, kind: &str, on_failure: &str, records: u64) {
+        let labels = [("processor", &*self.name), ("kind", kind), ("on_failure", on_failure)];
+        self.metrics.counter("filter_failed_log_records", &labels).increment(records);
+    }
+
+    /// The filter is left alone, or is not any more.
+    pub fn circuit(&self, is_open: bool) {
+        self.circuit.set(if is_open { 1.0 } else { 0.0 });
     }
 
     /// One call took `duration`.
@@ -336,6 +445,7 @@ mod tests {
         let metrics = Metrics::new();
         let receiver = metrics.receiver("otlp", "grpc");
         receiver.accepted(3);
+        receiver.forwarded(2);
         receiver.refused(1);
         let listener = metrics.listener("otlp", "grpc");
         listener.refused("unauthenticated");
@@ -348,6 +458,8 @@ mod tests {
         processor.routed("audit", 2);
         processor.changed(4);
         processor.failed("trap");
+        processor.treated("trap", "drop", 3);
+        processor.circuit(true);
         processor.duration(Duration::from_micros(30));
         let exporter = metrics.exporter("otlp_grpc/main");
         exporter.sent(5);
@@ -355,6 +467,44 @@ mod tests {
         exporter.duplicated(7);
         let _in_flight = exporter.start();
         insta::assert_snapshot!(page(&metrics).join("\n"));
+    }
+
+    /// A configuration with the same processor in it would multiply the series and what they take, if each had a limit of
+    /// its own.
+    #[test]
+    fn all_generations_of_a_processor_share_one_limit() {
+        let metrics = Metrics::new();
+        for generation in 0..10 {
+            let processor = metrics.processor("wasm/noisy");
+            for n in 0..50 {
+                processor.dropped(&format!("reason {generation}.{n}"), 1);
+            }
+        }
+        let page = page(&metrics);
+        assert_eq!(page.iter().filter(|line| line.contains("filter_dropped")).count(), 101);
+        assert!(page.iter().any(|line| line.ends_with("reason=\"other\"} 400")));
+    }
+
+    #[test]
+    fn the_last_attempt_tells_whether_the_configuration_is_the_one_that_is_used() {
+        let metrics = Metrics::new();
+        let reloads = metrics.reloads();
+        let check = |expected: [&str; 4]| {
+            let page = page(&metrics);
+            let found = || page.iter().filter_map(|line| line.strip_prefix("sluicegate_config_"));
+            let timestamp = found().find_map(|line| line.strip_prefix("last_reload_success_timestamp_seconds "));
+            assert!(timestamp.is_some_and(|seconds| seconds.parse::<f64>().unwrap() > 1.7e9), "{page:?}");
+            for line in expected {
+                assert!(found().any(|found| found == line), "no {line} in {page:?}");
+            }
+        };
+        let (no, yes) = ("reloads_total{result=\"failure\"}", "reloads_total{result=\"success\"}");
+        reloads.succeeded(1);
+        check(["generation 1", "last_reload_successful 1", &format!("{no} 0"), &format!("{yes} 0")]);
+        reloads.failed();
+        check(["generation 1", "last_reload_successful 0", &format!("{no} 1"), &format!("{yes} 0")]);
+        reloads.succeeded(2);
+        check(["generation 2", "last_reload_successful 1", &format!("{no} 1"), &format!("{yes} 1")]);
     }
 
     #[test]

@@ -14,5 +14,7 @@ mod overload;
 mod refusals;
 mod retry;
 mod shutdown;
+mod soak;
+mod swaps;
 mod tls;
 mod wire;

@@ -1,0 +1,108 @@
+//! Batches that filters see part by part.
+use std::num::NonZeroUsize;
+
+use super::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(CASES / 4))]
+
+    /// What is decided over parts does to a batch what the same does to prost structs, where all of it is one batch.
+    #[test]
+    fn parts_are_decided_over_like_a_whole(request in generate::request(), seed: u64) {
+        let mut dice = Dice(seed);
+        let bytes = Bytes::from(generate::encode_oddly(&request, &mut dice));
+        let mut batch = Batch::new(bytes.clone()).unwrap();
+        let mut oracle = Oracle::new(request);
+        let mut parts = batch.set_aside().chunks(NonZeroUsize::new(1 + dice.roll(5)).unwrap());
+        parts.reverse();
+        // From the last one on, so that the rows of those before it keep their numbers.
+        let mut left = super::Rows::default();
+        while let Some(part) = parts.pop() {
+            let first = parts.iter().map(super::Rows::len).sum();
+            batch.show(part);
+            prop_assert!(first + batch.len() <= oracle.len());
+            for field in fields() {
+                let column = batch.column(&field, usize::MAX).unwrap();
+                prop_assert!(column.kinds.len() == 1 || column.kinds.len() == batch.len());
+            }
+            let outcome = random_outcome(batch.len(), &mut dice);
+            oracle.apply(&over_all(&outcome, first, batch.len(), oracle.len()));
+            batch.apply(outcome).unwrap();
+            left.add(batch.take());
+        }
+        batch.restore(left);
+        prop_assert_eq!(batch.len(), oracle.len());
+        for field in fields() {
+            check_column(&batch, &oracle, &field);
+        }
+        for route in [None, Some("audit"), Some("other")] {
+            let select = |label: Option<&str>| label == route;
+            let sent = batch.encode(select);
+            prop_assert_eq!(sent.as_ref().map_or(0, |(_, rows)| *rows), oracle.touched(select).len());
+            // What goes out as it came keeps what prost drops, such as envelopes without records.
+            if let Some((sent, _)) = sent.filter(|(sent, _)| *sent != bytes) {
+                let sent = ExportLogsServiceRequest::decode(sent).unwrap();
+                prop_assert_eq!(sent.encode_to_vec(), oracle.encode(select).encode_to_vec());
+            }
+        }
+    }
+
+    /// A share grows by what it had, and what it leaves is the rest.
+    #[test]
+    fn shares_are_nested(request in generate::request(), shares: [f64; 2]) {
+        let batch = Batch::new(request.encode_to_vec().into()).unwrap();
+        let [small, large] = shares.map(|share| share.rem_euclid(1.0));
+        let (small, large) = if small <= large { (small, large) } else { (large, small) };
+        let (many, others) = batch.share(large);
+        prop_assert_eq!(many.len() + others.len(), batch.len());
+        let mut shown = batch.clone();
+        shown.set_aside();
+        shown.show(batch.share(small).0);
+        prop_assert_eq!(shown.share(large).1.len(), 0);
+        prop_assert_eq!(batch.share(0.0).0.len(), 0);
+        prop_assert_eq!(batch.share(1.0).1.len(), 0);
+    }
+}
+
+/// The outcome of a part of so many rows that begins at `first`, as one of all rows.
+fn over_all(outcome: &Outcome, first: usize, len: usize, all: usize) -> Outcome {
+    let part = first..first + len;
+    let mut rows = vec![0; all];
+    if !outcome.rows.is_empty() {
+        rows[part.clone()].copy_from_slice(&outcome.rows);
+    }
+    let changes = outcome.changes.iter().filter(|_| len > 0).map(|change| {
+        let rows: Vec<u32> = if change.rows.is_empty() {
+            part.clone().map(|row| row as u32).collect()
+        } else {
+            change.rows.iter().map(|row| row + first as u32).collect()
+        };
+        Change { rows, ..change.clone() }
+    });
+    Outcome { rows, verdicts: outcome.verdicts.clone(), changes: changes.collect() }
+}
+
+#[test]
+fn records_of_a_trace_stay_together_and_shares_are_about_what_they_say() {
+    let record = |trace: u32, body: u32| LogRecord {
+        trace_id: if trace == 0 { vec![0; 16] } else { u128::from(trace).to_be_bytes().to_vec() },
+        time_unix_nano: u64::from(body),
+        ..LogRecord::default()
+    };
+    let request = |records: Vec<LogRecord>| {
+        let mut request = crate::testing::logs(0, "");
+        request.resource_logs[0].scope_logs[0].log_records = records;
+        Batch::new(request.encode_to_vec().into()).unwrap()
+    };
+    for trace in 1..100 {
+        let batch = request((0..10).map(|body| record(trace, body)).collect());
+        let (inside, outside) = batch.share(0.3);
+        assert!(inside.is_empty() || outside.is_empty(), "trace {trace}");
+    }
+    let traces = request((1..=10_000).map(|trace| record(trace, 7)).collect());
+    let lone = request((1..=10_000).map(|body| record(0, body)).collect());
+    for batch in [traces, lone] {
+        let inside = batch.share(0.1).0.len();
+        assert!((800..1200).contains(&inside), "{inside} of 10,000 are about a tenth");
+    }
+}
