@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Mode, Pipeline, Processor, Spanned};
 use crate::export::{self, Exporter, Exporters};
-use crate::filter::{Engine, Filter, LoadError};
+use crate::filter::{Cache, Engine, Filter, LoadError};
 use crate::receive::Signal;
 use crate::telemetry::Metrics;
 
@@ -32,6 +32,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// The destinations: those that did not change keep their connections and files.
     exporters: Mutex<Exporters>,
+    /// Compiled components, where they are kept.
+    cache: Option<Cache>,
 }
 
 /// A filter that is ready, as the line at start tells of it.
@@ -50,6 +52,14 @@ struct Fed<T> {
     pipeline: T,
 }
 
+impl Shared {
+    /// What the first generation needs, with a cache for compiled components or without.
+    #[must_use]
+    pub fn new(cache: Option<Cache>) -> Self {
+        Self { cache, ..Self::default() }
+    }
+}
+
 impl Pipelines {
     /// Loads everything that `config` names, and tries each filter on sample records. Nothing is opened and no destination
     /// is asked for yet: `validate` does no more than this. What comes with the pipelines is how that went wrong.
@@ -65,7 +75,7 @@ impl Pipelines {
                 BTreeMap::new()
             }
         };
-        let filters = load_filters(config, &mut problems).await;
+        let filters = load_filters(config, shared.cache.clone(), &mut problems).await;
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -144,11 +154,11 @@ impl<T> Fed<T> {
 }
 
 /// Loads every filter, and notes what is wrong with each.
-async fn load_filters(config: &Config, problems: &mut Diagnostics) -> BTreeMap<String, Filter> {
+async fn load_filters(config: &Config, cache: Option<Cache>, problems: &mut Diagnostics) -> BTreeMap<String, Filter> {
     let mut filters = BTreeMap::new();
     let instances = config.processors.values().map(|processor| processor.max_instances.get()).sum();
     let engine = match Engine::new(instances) {
-        Ok(engine) => engine,
+        Ok(engine) => engine.with_cache(cache),
         Err(error) => {
             problems.push(Diagnostic::file(&config.source.path, error.to_string()));
             return filters;
