@@ -54,8 +54,12 @@ enum State {
 
 impl Circuit {
     pub(super) fn new(processor: &str, settings: Option<CircuitBreaker>, counts: ProcessorMetrics) -> Self {
-        counts.circuit(false);
         Self { processor: processor.to_owned(), settings, counts, state: Mutex::new(State::Closed { failures: 0 }) }
+    }
+
+    /// Says that it is closed. Until then the gauge tells of the one that it replaces.
+    pub(super) fn begin(&self) {
+        self.counts.circuit(false);
     }
 
     /// Asks whether the filter may run now.

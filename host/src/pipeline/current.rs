@@ -18,6 +18,7 @@ impl Current {
     /// Requests take `pipelines`.
     #[must_use]
     pub fn new(pipelines: Pipelines) -> Self {
+        pipelines.begin();
         Self(Arc::new(RwLock::new(Arc::new(pipelines))))
     }
 
@@ -33,6 +34,7 @@ impl Current {
     pub fn swap(&self, next: Pipelines) {
         let next = Arc::new(next);
         let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), next);
+        self.get().begin();
         // Only now, as requests wait for the lock.
         drop(old);
     }

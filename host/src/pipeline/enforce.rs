@@ -91,6 +91,11 @@ impl Enforcer {
         &self.filter
     }
 
+    /// It decides from now on.
+    pub(super) fn begin(&self) {
+        self.circuit.begin();
+    }
+
     /// Lets the filter decide over `batch`.
     ///
     /// # Errors

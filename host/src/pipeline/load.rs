@@ -107,6 +107,15 @@ impl Pipelines {
         Ok((Self { logs, untouched, exporters }, failures))
     }
 
+    /// Requests take them from now on.
+    pub(super) fn begin(&self) {
+        for link in self.logs.iter().flat_map(|logs| &logs.pipeline.chain.links) {
+            if let Link::Enforce(enforcer) = link {
+                enforcer.begin();
+            }
+        }
+    }
+
     /// Opens what can be opened before the first request.
     ///
     /// # Errors
