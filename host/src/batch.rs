@@ -225,15 +225,17 @@ impl Batch {
     }
 
     fn apply_verdicts(&mut self, rows: &[u8], verdicts: &[Verdict], applied: &mut Applied) {
-        let (mut counts, mut first) = ([0_u64; 256], [0_u32; 256]);
-        for (row, &verdict) in rows.iter().enumerate().rev() {
+        let mut counts = [0_u64; 256];
+        for &verdict in rows {
             counts[usize::from(verdict)] += 1;
-            first[usize::from(verdict)] = row as u32;
         }
         let mut labels = vec![None; verdicts.len()];
         for (i, (verdict, (label, count))) in verdicts.iter().zip(labels.iter_mut().zip(counts)).enumerate() {
-            if count > 0 && *verdict != Verdict::Keep {
-                applied.first.push((verdict.clone(), first[i]));
+            if count > 0
+                && *verdict != Verdict::Keep
+                && let Some(first) = rows.iter().position(|&row| usize::from(row) == i)
+            {
+                applied.first.push((verdict.clone(), first as u32));
             }
             match verdict {
                 _ if count == 0 => {}

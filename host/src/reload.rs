@@ -1,6 +1,6 @@
 //! Takes up changed configurations while Sluicegate serves: a new generation of pipelines is loaded and tried beside the
 //! one that serves, and takes its place only if nothing is wrong with it.
-use std::{panic::resume_unwind, path::PathBuf, sync::Arc};
+use std::{panic::resume_unwind, path::PathBuf};
 
 use tokio::task::spawn_blocking;
 
@@ -31,7 +31,7 @@ pub struct Generation {
 pub struct Reloader {
     path: PathBuf,
     /// What the listeners were made of, and keep.
-    started: Arc<Config>,
+    started: Config,
     current: Current,
     shared: Shared,
     counts: ReloadMetrics,
@@ -68,7 +68,7 @@ impl Reloader {
     /// Will replace what `current` is now, the first generation, made from the file at `path` when it was `started`.
     /// `shared` is what that generation was loaded with.
     #[must_use]
-    pub fn new(path: PathBuf, started: Arc<Config>, current: Current, shared: Shared) -> Self {
+    pub fn new(path: PathBuf, started: Config, current: Current, shared: Shared) -> Self {
         let counts = shared.metrics.reloads();
         counts.succeeded(1);
         Self { path, started, current, shared, counts, generation: 1 }

@@ -15,6 +15,7 @@ pub(super) struct Chain {
 }
 
 /// One processor.
+#[expect(clippy::large_enum_variant, reason = "there are a few of them, made once")]
 #[derive(Debug)]
 pub(super) enum Link {
     /// Its filter decides.

@@ -16,9 +16,9 @@ use super::{bounded::Bounded, process};
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
-    started: Instant,
     /// So that a processor that is configured anew stays within the same limit.
     bounded: Arc<Mutex<BoundedByName>>,
+    started: Instant,
 }
 
 /// By metric and processor.
@@ -146,12 +146,8 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Suffix(DURATION.to_owned()), &DURATION_BUCKETS)
             .expect("there are buckets")
             .build_recorder();
-        let metrics = Self {
-            handle: recorder.handle(),
-            recorder: Arc::new(recorder),
-            started: Instant::now(),
-            bounded: Arc::default(),
-        };
+        let (handle, recorder) = (recorder.handle(), Arc::new(recorder));
+        let metrics = Self { handle, recorder, bounded: Arc::default(), started: Instant::now() };
         metrics.describe();
         metrics
     }
@@ -248,15 +244,16 @@ impl Metrics {
         self.recorder.register_counter(&key(metric, labels), &METADATA)
     }
 
-    pub(super) fn histogram(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
-        self.recorder.register_histogram(&key(metric, labels), &METADATA)
-    }
-
     fn gauge(&self, metric: &'static str) -> Gauge {
         self.recorder.register_gauge(&key(metric, &[]), &METADATA)
     }
 
-    /// The counters `metric` of `processor` by `label`: the same ones each time they are asked for.
+    pub(super) fn histogram(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
+        self.recorder.register_histogram(&key(metric, labels), &METADATA)
+    }
+
+    /// The counters `metric` of `processor` by `label`, whose values come from its filter: the same ones each time they
+    /// are asked for.
     pub(super) fn bounded(&self, metric: &'static str, processor: &str, label: &'static str) -> Arc<Bounded> {
         let register = || {
             let (recorder, name) = (Arc::clone(&self.recorder), processor.to_owned());
