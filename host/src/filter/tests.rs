@@ -12,13 +12,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::batch::{Column, Field};
 use crate::config::{Span, Spanned};
-
-#[path = "../../tests/support/component.rs"]
-mod support;
+use crate::testing;
 
 /// A processor over one of the components that `cargo xtask filters` builds.
 fn processor(guest: &str, settings: &Value) -> Processor {
-    let component = support::component(guest);
+    let component = testing::component(guest);
     let Value::Object(settings) = settings.clone() else { panic!("settings are a map") };
     let nowhere = Span::default();
     Processor {
