@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use sluicegate::config::Diagnostics;
 
+mod cache;
 mod filter;
 mod run;
 mod send;

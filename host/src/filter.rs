@@ -2,12 +2,13 @@
 //!
 //! An [`Engine`] stands for the whole process, a [`Filter`] for one processor of the configuration. A filter keeps a
 //! pool of instances; each call takes one, lends it the batch and puts it back. An instance that failed, or whose
-//! call was cancelled midway, is thrown away: nobody knows what state it is in.
+//! call was cancelled midway, is thrown away: nobody knows what state it is in. One that is worn is replaced, too.
 //!
 //! | module | does |
 //! | --- | --- |
 //! | `bindings` | what the world in `wit/` generates |
 //! | `engine` | the process's compiler, memory and clock ticks |
+//! | `cache` | components that were compiled before |
 //! | `load` | file → component that fits the world |
 //! | `instance` | one sandbox: its limits, its deadline, its calls |
 //! | `host` | the functions that a filter may call |
@@ -15,6 +16,7 @@
 //! | `failure` | what went wrong in a call, by kind |
 
 mod bindings;
+mod cache;
 mod engine;
 mod failure;
 mod host;
@@ -29,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+pub use cache::Cache;
 pub use engine::{Engine, EngineError};
 pub use failure::{Failure, FailureKind};
 pub use load::LoadError;
@@ -36,6 +39,7 @@ pub(crate) use log::line;
 
 use crate::batch::{Applied, Batch, Outcome, Verdict};
 use crate::config::Processor;
+use crate::telemetry::ProcessorMetrics;
 use instance::{Blueprint, Instance, StartError};
 use load::Loaded;
 
@@ -126,6 +130,11 @@ impl Filter {
         &self.routes
     }
 
+    /// Counts, from now on and for what was before, the lines that the filter wants to log and may not.
+    pub fn count_by(&self, counts: &ProcessorMetrics) {
+        self.blueprint.log().count_by(counts.suppressed_log_lines());
+    }
+
     /// The size of the component's file in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -189,9 +198,17 @@ impl Filter {
         let result = answer.and_then(|outcome| self.apply(outcome, &mut batch));
         let duration = started.elapsed();
         if result.is_ok() {
-            self.idle().push(instance);
+            self.put_back(instance);
         }
         Call { batch, result, duration, ran }
+    }
+
+    fn put_back(&self, instance: Instance) {
+        if self.blueprint.is_worn(&instance) {
+            tracing::debug!(processor = self.name, calls = instance.calls(), "an instance is worn and thrown away");
+        } else {
+            self.idle().push(instance);
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {

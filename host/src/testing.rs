@@ -36,10 +36,10 @@ use tonic::{
     transport::{Channel, Server, server::TcpIncoming},
 };
 
-pub(crate) use component::component;
-
 #[path = "../tests/support/component.rs"]
-mod component;
+mod components;
+
+pub(crate) use components::component;
 
 /// A request with `records` log records, all of the same text.
 pub(crate) fn logs(records: usize, text: &str) -> ExportLogsServiceRequest {

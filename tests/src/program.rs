@@ -51,7 +51,7 @@ impl Sluicegate {
     /// # Errors
     /// When it ends before it listens.
     pub async fn start_with(file: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
-        let mut command = Command::new(binary());
+        let mut command = command();
         command.arg("run").arg("--config").arg(file).args(arguments).envs(environment.iter().copied());
         let mut process = Process::start(command)?;
         let listeners = process.wait_for_line(listeners).await?;
@@ -216,7 +216,16 @@ fn listeners(line: &str) -> Option<BTreeMap<String, String>> {
 /// # Errors
 /// When it can't be started.
 pub async fn sluicegate(arguments: &[&str]) -> Result<Ended> {
-    crate::process::run(binary(), arguments).await
+    let mut command = command();
+    command.args(arguments);
+    Process::start(command)?.end().await
+}
+
+/// `sluicegate`, which keeps compiled components beside itself: tests start it often, and leave the user's folder alone.
+fn command() -> Command {
+    let mut command = Command::new(binary());
+    command.env("SLUICEGATE_CACHE_DIR", crate::target_dir().join("cache"));
+    command
 }
 
 /// Writes `text` into a new folder as a configuration.

@@ -6,7 +6,7 @@ pub(crate) type Answer = fn(rows: u32) -> Result<Outcome, String>;
 
 /// All answers by name: first the right ones, then what must be refused.
 pub(crate) const ANSWERS: &[(&str, Answer)] = &[
-    ("nothing", |_| Ok(changes([]))),
+    ("nothing", |_| Ok(nothing())),
     ("everything", |rows| Ok(everything(rows))),
     ("same-verdict-twice", |rows| Ok(verdicts(vec![1; rows as usize], [Verdict::Keep, Verdict::Keep]))),
     // Verdicts.
@@ -17,6 +17,14 @@ pub(crate) const ANSWERS: &[(&str, Answer)] = &[
     ("rows-too-many", |rows| Ok(verdicts(vec![0; rows as usize + 1], [Verdict::Keep]))),
     ("verdicts-too-many", |rows| Ok(verdicts(vec![0; rows as usize], vec![Verdict::Keep; 257]))),
     ("route-undeclared", |rows| Ok(verdicts(vec![0; rows as usize], [Verdict::Route("undeclared".to_owned())]))),
+    // What weighs too much, in each way that an answer can.
+    ("big-reason", |rows| Ok(verdicts(vec![0; rows as usize], [Verdict::Drop("x".repeat(BIG))]))),
+    ("big-rows", |_| Ok(verdicts(vec![0; BIG], [Verdict::Keep]))),
+    ("big-verdicts", |rows| Ok(verdicts(vec![0; rows as usize], vec![Verdict::Keep; BIG / 8]))),
+    ("big-changes", |_| {
+        Ok(changes(vec![Change { field: Field::Time, rows: vec![], values: shape(&[], &[], 0) }; BIG / 64]))
+    }),
+    ("big-value", |_| Ok(change(Field::Body, [0], shape(&[1], &[BIG as u32], BIG)))),
     // The rows of changes.
     ("change-rows-descend", |_| Ok(change(Field::Body, [1, 0], strings(["b", "a"])))),
     ("change-rows-repeat", |_| Ok(change(Field::Body, [0, 0], strings(["a", "b"])))),
@@ -77,6 +85,13 @@ pub(crate) const ANSWERS: &[(&str, Answer)] = &[
         Ok(changes([right, wrong]))
     }),
 ];
+
+/// More bytes than tests let a guest answer, and less than they let it hold.
+const BIG: usize = 3 << 20;
+
+pub(crate) fn nothing() -> Outcome {
+    changes([])
+}
 
 /// Names every field that can be changed, with values of every kind. The first row is kept, later ones are routed
 /// and dropped by turns.

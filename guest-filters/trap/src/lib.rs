@@ -3,13 +3,14 @@
 //!
 //! | setting | value | default |
 //! | --- | --- | --- |
-//! | `how` | `panic`, `unreachable`, `stack_overflow`, `loop`, `grow_memory`, `big_memory`, `slow`, `garbage` or `refuse` | required |
+//! | `how` | `panic`, `unreachable`, `stack_overflow`, `loop`, `grow_memory`, `big_memory`, `slow`, `columns`, `log_flood`, `big_log`, `garbage` or `refuse` | required |
 //! | `at` | `configure` or `process` | `process` |
 //! | `body` | in `process`, only a record with this body sets it off | every record does |
 //! | `milliseconds` | how long `slow` takes | 50 |
-//! | `mebibytes` | how much `big_memory` takes | 32 |
+//! | `mebibytes` | how much `big_memory` takes, and `big_log` says at once | 32 |
+//! | `times` | how many columns `columns` asks for, and lines `log_flood` writes | 1000 |
 use serde::Deserialize;
-use sluicegate_filter::{Error, Filter, Record, Settings, Verdict, clock, export};
+use sluicegate_filter::{Error, Filter, Record, Settings, Verdict, clock, export, log};
 use std::hint::black_box;
 
 /// The guest, which is its settings.
@@ -24,6 +25,8 @@ struct Trap {
     milliseconds: u64,
     #[serde(default = "thirty_two")]
     mebibytes: usize,
+    #[serde(default = "thousand")]
+    times: u32,
 }
 
 /// What happens.
@@ -44,6 +47,13 @@ enum How {
     BigMemory,
     /// Some time, busily; no failure unless the deadline is below it.
     Slow,
+    /// Columns, and each kept as long as the call lasts; no failure unless they take too long or too much memory. In
+    /// `configure` there are none.
+    Columns,
+    /// Lines in the log.
+    LogFlood,
+    /// One line in the log, which is large.
+    BigLog,
     /// An answer that is no OTLP. In `configure` there is none.
     Garbage,
     /// An error, which is an answer and no trap.
@@ -73,6 +83,11 @@ impl Filter for Trap {
         if self.at == At::Process && body.is_none_or(|body| record.body() == Some(body.into())) {
             if let How::Garbage = self.how {
                 record.replace(b"\xff");
+            }
+            if let How::Columns = self.how {
+                for n in 0..self.times {
+                    black_box(record.attribute(&n.to_string()));
+                }
             }
             // An undeclared route is how a filter written with the SDK has a batch refused.
             return self.spring().map_or(Verdict::route("refused"), |()| Verdict::Keep);
@@ -104,6 +119,10 @@ impl Trap {
                 let end = clock::now() + self.milliseconds * 1_000_000;
                 while clock::now() < end {}
             }
+            // What has columns is a record.
+            How::Columns => {}
+            How::LogFlood => (0..self.times).for_each(|n| log::info(&format!("line {n} of a flood"))),
+            How::BigLog => log::info(&"big ".repeat(self.mebibytes << 18)),
             // What is answered for is a record.
             How::Garbage => {}
             How::Refuse => return Err("the trap refuses".into()),
@@ -125,6 +144,10 @@ fn thirty_two() -> usize {
     32
 }
 
+fn thousand() -> u32 {
+    1000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +159,9 @@ mod tests {
             json!({ "how": "slow", "milliseconds": 1 }),
             json!({ "how": "slow", "milliseconds": 1, "at": "configure" }),
             json!({ "how": "big_memory", "mebibytes": 1 }),
+            json!({ "how": "columns" }),
+            json!({ "how": "log_flood", "times": 2 }),
+            json!({ "how": "big_log", "mebibytes": 0 }),
             json!({ "how": "loop", "body": "boom" }),
         ] {
             let mut trap = Harness::<Trap>::new(&settings).expect("valid settings");

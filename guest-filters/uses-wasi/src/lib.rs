@@ -10,6 +10,8 @@
 //! | 3 | exits |
 //! | 4 | holds clocks without end |
 //! | 5 | asks for a gibibyte of random bytes |
+//! | 6 | writes more at once than it may |
+//! | 7 | writes as many zeros as a number can say |
 use wasi::cli::{environment, exit, stderr, stdout};
 use wasi::clocks::monotonic_clock;
 use wasi::filesystem::preopens;
@@ -64,6 +66,8 @@ impl Guest for Wasi {
             5 => {
                 random::get_random_bytes(1 << 30);
             }
+            6 => drop(stdout::get_stdout().write(&[b'x'; 1 << 20])),
+            7 => drop(stdout::get_stdout().write_zeroes(u64::MAX)),
             _ => {}
         }
         Ok(Outcome { rows: Vec::new(), verdicts: Vec::new(), changes: Vec::new() })

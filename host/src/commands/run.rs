@@ -5,6 +5,7 @@ use anyhow::Context;
 use clap::Args;
 use sluicegate::{
     config::{self, Config, Diagnostics},
+    filter::Cache,
     pipeline::{Current, Shared},
     reload::{self, Generation, Reloader, Watch},
     serve::{Server, Transport},
@@ -16,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{Failure, cache::CacheFolder};
 
 /// Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once. SIGHUP takes up a changed configuration
 #[derive(Debug, Args)]
@@ -27,6 +28,8 @@ pub(super) struct Run {
     /// Take up changes of the configuration and of the components it names by itself, not at SIGHUP alone
     #[arg(long)]
     watch: bool,
+    #[command(flatten)]
+    cache: CacheFolder,
     /// How long requests under way may take to finish after the signal, such as 500ms or 1m30s
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = config::duration)]
     grace_period: Duration,
@@ -55,7 +58,7 @@ impl Run {
         }
         tracing::info!(filters = config.processors.len(), "loading");
         let (server, reloader) = tokio::select! {
-            ready = prepare(config, self.config) => ready?,
+            ready = prepare(config, self.config, self.cache.open()) => ready?,
             // Large filters take seconds to compile, and nobody has been promised anything yet.
             () = &mut shutdown => {
                 tracing::info!("stopped before serving");
@@ -85,8 +88,8 @@ impl Run {
 }
 
 /// Loads, binds and opens everything.
-async fn prepare(config: Config, path: PathBuf) -> Result<(Server, Reloader), Failure> {
-    let shared = Shared::default();
+async fn prepare(config: Config, path: PathBuf, cache: Option<Cache>) -> Result<(Server, Reloader), Failure> {
+    let shared = Shared::new(cache);
     let Generation { access, pipelines, failures } = Generation::load(&config, &shared).await?;
     // There is nothing else to serve instead, and what becomes of records that a filter fails on is configured.
     reload::log_warnings(&config, &failures);

@@ -10,7 +10,7 @@ use sluicegate::{
 };
 use tracing::Level;
 
-use super::Failure;
+use super::{Failure, cache::CacheFolder};
 
 /// Load everything that `run` would, try each filter on sample records, and say what is wrong
 #[derive(Debug, Args)]
@@ -18,6 +18,8 @@ pub(super) struct Validate {
     /// The configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    #[command(flatten)]
+    cache: CacheFolder,
 }
 
 impl Validate {
@@ -26,7 +28,7 @@ impl Validate {
         let (config, warnings) = Config::load(&self.config)?;
         // Such as of certificates that are no longer good.
         logs::init(Level::WARN, LogEncoding::Console);
-        Generation::load_sound(&config, &Shared::default()).await?;
+        Generation::load_sound(&config, &Shared::new(self.cache.open())).await?;
         if !warnings.is_empty() {
             eprintln!("{warnings}");
         }

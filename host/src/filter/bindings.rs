@@ -3,7 +3,7 @@
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "filter",
-    imports: { default: trappable },
+    imports: { "sluicegate:filter/logging.log": async | trappable, default: trappable },
     exports: { default: async },
     with: { "sluicegate:filter/logs.batch": super::host::LentBatch },
 });

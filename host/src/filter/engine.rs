@@ -3,9 +3,10 @@ use std::thread;
 use std::time::Duration;
 
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, EngineWeak, PoolingAllocationConfig};
+use wasmtime::{Config, EngineWeak, ModuleVersionStrategy, PoolingAllocationConfig};
 
 use super::bindings;
+use super::cache::Cache;
 use super::instance::State;
 
 /// How often a running filter lets others have its thread, and looks at its deadline. Shorter costs more switches
@@ -33,6 +34,7 @@ const MEMORY_RESERVATION: u64 = 4 << 30;
 pub struct Engine {
     pub(super) wasmtime: wasmtime::Engine,
     pub(super) linker: Linker<State>,
+    pub(super) cache: Option<Cache>,
 }
 
 /// Why no engine could be made.
@@ -62,6 +64,12 @@ impl Engine {
         })
     }
 
+    /// Keeps what it compiles in `cache`, or nowhere.
+    #[must_use]
+    pub fn with_cache(self, cache: Option<Cache>) -> Self {
+        Self { cache, ..self }
+    }
+
     fn with_room(instances: u32) -> wasmtime::Result<Self> {
         let mut config = Config::new();
         config
@@ -69,7 +77,9 @@ impl Engine {
             .memory_reservation(MEMORY_RESERVATION)
             // Symbol files would be read for a trap's message, which shows names only.
             .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable)
-            .allocation_strategy(pool(instances));
+            .allocation_strategy(pool(instances))
+            // By itself it tells major versions apart only.
+            .module_version(ModuleVersionStrategy::Custom(env!("WASMTIME_VERSION").to_owned()))?;
         let engine = wasmtime::Engine::new(&config)?;
 
         let mut linker = Linker::new(&engine);
@@ -78,7 +88,7 @@ impl Engine {
 
         let weak = engine.weak();
         thread::Builder::new().name("epoch".to_owned()).spawn(move || tick(&weak))?;
-        Ok(Self { wasmtime: engine, linker })
+        Ok(Self { wasmtime: engine, linker, cache: None })
     }
 }
 

@@ -14,6 +14,9 @@ const MAX_FUNCTIONS: usize = 3;
 /// Functions of the Rust runtime, which lead from every panic to its trap and tell nothing of the filter.
 const RUNTIME: [&str; 6] = ["core::", "std::", "alloc::", "dlmalloc::", "rust_", "__rust"];
 
+/// What wasmtime says of more data than a guest may hand over at once: it has no type for it.
+const TOO_MUCH_DATA: &str = "fuel allocated for hostcalls has been exhausted";
+
 /// Why a call gave no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -33,7 +36,7 @@ pub enum FailureKind {
     Deadline,
     /// The instance asked for more than `memory_limit_mib`, or for too large a table.
     Memory,
-    /// The answer breaks the contract.
+    /// The answer breaks the contract, or is larger than `output_limit_mib`.
     InvalidOutput,
     /// The filter answered with an error of its own.
     Refused,
@@ -84,7 +87,12 @@ impl Failure {
     }
 
     /// Sorts what wasmtime reports of a call to the guest.
-    pub(super) fn of_call(error: &wasmtime::Error, deadline: Duration) -> Self {
+    pub(super) fn of_call(error: &wasmtime::Error, deadline: Duration, output_limit: usize) -> Self {
+        if error.root_cause().to_string().ends_with(TOO_MUCH_DATA) {
+            let (limit, place) = (output_limit >> 20, place_of(error));
+            let message = format!("the filter handed over more than {limit} MiB at once (`output_limit_mib`){place}");
+            return Self::new(FailureKind::InvalidOutput, message);
+        }
         Self::of_guest(error, deadline)
             // Outside of the guest's code the host does one thing only: it reads the answer.
             .unwrap_or_else(|| Self::invalid(error.root_cause()))
@@ -98,8 +106,7 @@ impl Failure {
 
     /// What happened while the guest ran, if it did.
     fn of_guest(error: &wasmtime::Error, deadline: Duration) -> Option<Self> {
-        let backtrace = error.downcast_ref::<WasmBacktrace>();
-        let place = backtrace.map(place).unwrap_or_default();
+        let place = place_of(error);
         let failure = if error.is::<OverDeadline>() {
             Self::deadline(deadline, &place)
         } else if let Some(limit) = error.downcast_ref::<OverLimit>() {
@@ -110,7 +117,7 @@ impl Failure {
             Self::new(FailureKind::Trap, format!("the filter trapped: {trap}{place}"))
         } else {
             // A host function refused what the guest handed it.
-            backtrace?;
+            error.downcast_ref::<WasmBacktrace>()?;
             Self::new(FailureKind::Trap, format!("the filter trapped: {}{place}", error.root_cause()))
         };
         Some(failure)
@@ -118,7 +125,10 @@ impl Failure {
 }
 
 /// Where the guest was, innermost function first, as far as its names are known.
-fn place(backtrace: &WasmBacktrace) -> String {
+fn place_of(error: &wasmtime::Error) -> String {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return String::new();
+    };
     let mut functions: Vec<String> = backtrace
         .frames()
         .iter()

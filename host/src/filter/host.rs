@@ -6,7 +6,7 @@ use wasmtime::component::Resource;
 use super::bindings::sluicegate::filter::{clock, logging, logs};
 use super::failure::OverLimit;
 use super::instance::State;
-use super::log::Level;
+use super::log::{Level, MAX_LINE};
 use crate::batch::{Batch, Change, Column, Field, Outcome, Verdict};
 
 /// What a guest's handle of its batch stands for. The batch itself is in the [`State`]: a guest holds one at most.
@@ -21,6 +21,7 @@ impl logs::HostBatch for State {
     }
 
     fn column(&mut self, _batch: Resource<LentBatch>, of: logs::Field) -> wasmtime::Result<logs::Column> {
+        self.check_deadline()?;
         // Nothing of it stays on the host: what a filter hoards, it hoards in its own memory. So that is also the
         // most it can take at once.
         let column = self.lent()?.column(&of.into(), self.memory_limit());
@@ -34,8 +35,13 @@ impl logs::HostBatch for State {
 }
 
 impl logging::Host for State {
-    fn log(&mut self, level: logging::Level, message: String) -> wasmtime::Result<()> {
+    async fn log(&mut self, level: logging::Level, message: String) -> wasmtime::Result<()> {
+        self.check_deadline()?;
         self.log.write(level.into(), &message);
+        if message.len() > MAX_LINE {
+            // Nothing makes the guest yield between lines, and megabytes of them take their time.
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 }

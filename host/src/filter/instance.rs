@@ -11,7 +11,7 @@ use super::engine::TABLE_ELEMENTS;
 use super::failure::{Failure, FailureKind, OverDeadline, OverLimit};
 use super::log::{Level, Log};
 use crate::batch::{Batch, Outcome};
-use crate::config::Processor;
+use crate::config::{Processor, Recycle};
 
 /// How long making an instance and its `configure` may take together. Interpreters load their libraries here, which
 /// a deadline made for one batch would cut short; whoever waits for it waits once an instance, not once a batch.
@@ -23,8 +23,15 @@ const TICKS: u64 = 1;
 /// Most resources (streams, pollables, …) that a guest may hold of WASI: the host keeps each in its own memory.
 const MAX_RESOURCES: usize = 1024;
 
+/// Most handles in the tables of one instance, of its own resources and of the host's: the host keeps some 20 bytes for
+/// each, beyond the memory limit. Sound guests hold a handful.
+const MAX_HANDLES: usize = 10_000;
+
 /// Most random bytes a guest gets in one call: they pass through the host's memory.
 const MAX_RANDOM: u64 = 1 << 20;
+
+/// Most routes in a plan. An answer has room for [`MAX_VERDICTS`](super::MAX_VERDICTS); this leaves every batch its own.
+const MAX_ROUTES: usize = 1024;
 
 /// What every instance of a processor is made from.
 pub(super) struct Blueprint {
@@ -34,6 +41,9 @@ pub(super) struct Blueprint {
     deadline: Duration,
     /// In bytes, over all memories of an instance.
     memory_limit: usize,
+    /// In bytes, of what it hands over at once.
+    output_limit: usize,
+    recycle: Recycle,
     log: Arc<Log>,
 }
 
@@ -42,7 +52,10 @@ pub(super) struct Instance {
     store: Store<State>,
     exports: bindings::Filter,
     deadline: Duration,
+    output_limit: usize,
     calls: u64,
+    /// How much memory it had right after it was configured, in bytes.
+    first_memory: usize,
 }
 
 /// What the host keeps for one instance.
@@ -79,6 +92,8 @@ impl Blueprint {
             settings: serde_json::Value::Object(processor.settings.value.clone()).to_string(),
             deadline: processor.deadline,
             memory_limit: processor.memory_limit,
+            output_limit: processor.output_limit,
+            recycle: processor.recycle,
             log: Arc::new(Log::new(name.to_owned())),
         }
     }
@@ -92,13 +107,36 @@ impl Blueprint {
             let instance = self.component.instantiate_async(&mut store).await.map_err(failed)?;
             let exports = bindings::Filter::new(&mut store, &instance).map_err(StartError::OtherWorld)?;
             let plan = exports.call_configure(&mut store, &self.settings).await;
-            let plan = plan.map_err(|error| StartError::Failed(Failure::of_call(&error, START_DEADLINE)))?;
-            Ok((exports, plan.map_err(StartError::Refused)?))
+            let failed = |error| StartError::Failed(Failure::of_call(&error, START_DEADLINE, self.output_limit));
+            let plan = plan.map_err(failed)?.map_err(StartError::Refused)?;
+            if plan.routes.len() > MAX_ROUTES {
+                let count = plan.routes.len();
+                let failure =
+                    Failure::invalid(format!("a plan with {count} routes, where at most {MAX_ROUTES} are taken"));
+                return Err(StartError::Failed(failure));
+            }
+            Ok((exports, plan))
         };
         let (exports, plan) = tokio::time::timeout(START_DEADLINE, start)
             .await
             .unwrap_or_else(|_| Err(StartError::Failed(Failure::deadline(START_DEADLINE, ""))))?;
-        Ok((Instance { store, exports, deadline: self.deadline, calls: 0 }, plan.routes))
+        let first_memory = store.data().limits.memory;
+        let (deadline, output_limit) = (self.deadline, self.output_limit);
+        Ok((Instance { store, exports, deadline, output_limit, calls: 0, first_memory }, plan.routes))
+    }
+
+    /// Whether a sound instance has to make room for a fresh one.
+    pub(super) fn is_worn(&self, instance: &Instance) -> bool {
+        let Recycle { after, memory: share } = self.recycle;
+        let memory = instance.store.data().limits.memory;
+        // What `configure` took, the next instance would take too.
+        let has_grown = memory > instance.first_memory && memory as f64 > self.memory_limit as f64 * share;
+        has_grown || after.is_some_and(|after| instance.calls >= after.get())
+    }
+
+    /// Where the lines of all instances go.
+    pub(super) fn log(&self) -> &Log {
+        &self.log
     }
 
     fn store(&self) -> Store<State> {
@@ -118,12 +156,12 @@ impl Blueprint {
         };
         let mut store = Store::new(self.component.engine(), state);
         store.limiter(|state| &mut state.limits);
-        // What a guest hands over lies in its memory. Only an answer that repeats itself can be heavier than that.
-        store.set_hostcall_fuel(self.memory_limit);
+        // Counts what a guest hands over by what it takes on the host, before that is allocated: an answer whose lists
+        // overlap in the guest's memory is heavier here than there.
+        store.set_hostcall_fuel(self.output_limit);
+        store.set_max_component_handles(MAX_HANDLES);
         store.epoch_deadline_callback(|store| {
-            if Instant::now() >= store.data().deadline {
-                return Err(OverDeadline.into());
-            }
+            store.data().check_deadline()?;
             // Tokio's own yield lets its timers and sockets have a turn; waking the task at once would not.
             Ok(UpdateDeadline::YieldCustom(TICKS, Box::pin(tokio::task::yield_now())))
         });
@@ -149,7 +187,7 @@ impl Instance {
         let answer = match tokio::time::timeout(self.deadline, call).await {
             Ok(Ok(Ok(outcome))) => Ok(outcome.into()),
             Ok(Ok(Err(reason))) => Err(Failure::refused(&reason)),
-            Ok(Err(error)) => Err(Failure::of_call(&error, self.deadline)),
+            Ok(Err(error)) => Err(Failure::of_call(&error, self.deadline, self.output_limit)),
             Err(_) => Err(Failure::deadline(self.deadline, "")),
         };
         let batch = self.store.data_mut().batch.take();
@@ -169,6 +207,12 @@ impl StartError {
 }
 
 impl State {
+    /// Ends the call that is over its deadline. The guest's code is interrupted by itself, but not the host's work for
+    /// it, of which a guest can ask again and again without a jump in between.
+    pub(super) fn check_deadline(&self) -> Result<(), OverDeadline> {
+        if Instant::now() < self.deadline { Ok(()) } else { Err(OverDeadline) }
+    }
+
     /// Most bytes that the guest may hold.
     pub(super) fn memory_limit(&self) -> usize {
         self.limits.memory_limit

@@ -6,6 +6,7 @@ use wasmtime::component::types::{self, ComponentItem};
 use wasmtime::component::{Component, InstancePre};
 
 use super::Failure;
+use super::cache::{Cache, Source};
 use super::engine::Engine;
 use super::instance::State;
 
@@ -106,8 +107,9 @@ pub(super) struct Loaded {
 
 /// Reads and compiles `path`, away from the threads that serve: an interpreter takes seconds to compile.
 pub(super) async fn component(engine: &Engine, path: &Path) -> Result<Loaded, LoadError> {
-    let (wasmtime, path) = (engine.wasmtime.clone(), path.to_owned());
-    let compiling = tokio::task::spawn_blocking(move || compile(&wasmtime, &path).map(|compiled| (compiled, path)));
+    let (wasmtime, cache, path) = (engine.wasmtime.clone(), engine.cache.clone(), path.to_owned());
+    let compiling =
+        tokio::task::spawn_blocking(move || compile(&wasmtime, cache.as_ref(), &path).map(|compiled| (compiled, path)));
     let ((component, size), path) =
         compiling.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
 
@@ -122,7 +124,7 @@ pub(super) async fn component(engine: &Engine, path: &Path) -> Result<Loaded, Lo
     Err(LoadError::OtherWorld { component: path, differences })
 }
 
-fn compile(engine: &wasmtime::Engine, path: &Path) -> Result<(Component, usize), LoadError> {
+fn compile(engine: &wasmtime::Engine, cache: Option<&Cache>, path: &Path) -> Result<(Component, usize), LoadError> {
     let component = path.to_owned();
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
@@ -139,8 +141,13 @@ fn compile(engine: &wasmtime::Engine, path: &Path) -> Result<(Component, usize),
             return Err(LoadError::NotWasm { component, start });
         }
     }
-    let compiled = Component::from_binary(engine, &bytes)
-        .map_err(|error| LoadError::Compile { component, reason: format!("{error:#}") })?;
+    let compiled = match cache {
+        Some(cache) => cache.component(engine, &bytes),
+        None => Component::from_binary(engine, &bytes).map(|compiled| (compiled, Source::Compiler)),
+    };
+    let (compiled, source) =
+        compiled.map_err(|error| LoadError::Compile { component, reason: format!("{error:#}") })?;
+    tracing::debug!(component = %path.display(), ?source, "compiled code is ready");
     Ok((compiled, bytes.len()))
 }
 

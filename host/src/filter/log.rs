@@ -1,15 +1,17 @@
 //! A filter's lines in Sluicegate's log.
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use metrics::Counter;
 use tokio::io::AsyncWrite;
+use tokio::runtime::Handle;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 /// Longest line in bytes: a panic's message with its place fits, a dumped batch doesn't.
 pub(super) const MAX_LINE: usize = 4096;
@@ -41,6 +43,14 @@ struct Window {
     began: Instant,
     lines: u32,
     left_out: u64,
+    suppressed: Suppressed,
+}
+
+/// How many lines did not go out in all.
+enum Suppressed {
+    /// So many, while nobody counts them.
+    Kept(u64),
+    Counted(Counter),
 }
 
 /// What becomes of a line.
@@ -64,7 +74,16 @@ struct Stream {
 
 impl Log {
     pub(super) fn new(processor: String) -> Self {
-        Self { processor, window: Mutex::new(Window { began: Instant::now(), lines: 0, left_out: 0 }) }
+        Self { processor, window: Mutex::new(Window::new(Instant::now())) }
+    }
+
+    /// Counts the lines that are left out from now on, and those that were before.
+    pub(super) fn count_by(&self, counter: Counter) {
+        let mut window = self.window();
+        if let Suppressed::Kept(lines) = window.suppressed {
+            counter.increment(lines);
+        }
+        window.suppressed = Suppressed::Counted(counter);
     }
 
     /// Standard output or standard error of a guest that has WASI.
@@ -73,25 +92,47 @@ impl Log {
     }
 
     /// Writes one line.
-    pub(super) fn write(&self, level: Level, message: &str) {
+    pub(super) fn write(self: &Arc<Self>, level: Level, message: &str) {
         // What nobody wants to see must not use up the lines of what somebody does.
         if !level.enabled() {
             return;
         }
-        let admission = self.window.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        let admission = self.window().admit(Instant::now());
         match admission {
             Admission::Write { left_out } => {
-                if left_out > 0 {
-                    self.emit(Level::Warn, &format!("{left_out} lines of this filter were left out"));
-                }
+                self.tell(left_out);
                 self.emit(level, &line(message, MAX_LINE));
             }
             Admission::Full => {
                 let notice = format!("more than {MAX_LINES} lines within a second: leaving out the others");
                 self.emit(Level::Warn, &notice);
+                self.tell_later();
             }
             Admission::LeaveOut => {}
         }
+    }
+
+    /// Says how many lines were left out, once the flood is over, also where no further line comes.
+    fn tell_later(self: &Arc<Self>) {
+        // There is no later for what is said when the process ends.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let log = Arc::clone(self);
+        runtime.spawn(async move {
+            tokio::time::sleep(WINDOW).await;
+            let left_out = log.window().close(Instant::now());
+            log.tell(left_out);
+        });
+    }
+
+    fn tell(&self, left_out: u64) {
+        if left_out > 0 {
+            self.emit(Level::Warn, &format!("{left_out} lines of this filter were left out"));
+        }
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        // Counts are whole at any time.
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn emit(&self, level: Level, line: &str) {
@@ -117,17 +158,30 @@ impl Level {
 }
 
 impl Window {
-    fn admit(&mut self, now: Instant) -> Admission {
-        if now.duration_since(self.began) >= WINDOW {
-            let left_out = self.left_out;
-            *self = Self { began: now, lines: 1, left_out: 0 };
-            return Admission::Write { left_out };
+    fn new(began: Instant) -> Self {
+        Self { began, lines: 0, left_out: 0, suppressed: Suppressed::Kept(0) }
+    }
+
+    /// Begins anew where it is time to, and says how many lines were left out until then.
+    fn close(&mut self, now: Instant) -> u64 {
+        if now.duration_since(self.began) < WINDOW {
+            return 0;
         }
+        (self.began, self.lines) = (now, 0);
+        std::mem::take(&mut self.left_out)
+    }
+
+    fn admit(&mut self, now: Instant) -> Admission {
+        let left_out = self.close(now);
         if self.lines < MAX_LINES {
             self.lines += 1;
-            return Admission::Write { left_out: 0 };
+            return Admission::Write { left_out };
         }
         self.left_out += 1;
+        match &mut self.suppressed {
+            Suppressed::Kept(lines) => *lines += 1,
+            Suppressed::Counted(counter) => counter.increment(1),
+        }
         if self.left_out == 1 { Admission::Full } else { Admission::LeaveOut }
     }
 }
@@ -203,6 +257,9 @@ impl Pollable for Stream {
 
 impl OutputStream for Stream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > MAX_LINE {
+            return Err(StreamError::trap("more bytes than `check-write` permits"));
+        }
         self.push(&bytes);
         Ok(())
     }
@@ -251,7 +308,7 @@ mod tests {
     #[test]
     fn a_flood_of_lines_is_thinned_out_and_counted() {
         let began = Instant::now();
-        let mut window = Window { began, lines: 0, left_out: 0 };
+        let mut window = Window::new(began);
         for _ in 0..MAX_LINES {
             assert_eq!(window.admit(began), Admission::Write { left_out: 0 });
         }
@@ -259,5 +316,18 @@ mod tests {
         assert_eq!(window.admit(began), Admission::LeaveOut);
         assert_eq!(window.admit(began + WINDOW), Admission::Write { left_out: 2 });
         assert_eq!(window.admit(began + WINDOW), Admission::Write { left_out: 0 });
+        assert!(matches!(window.suppressed, Suppressed::Kept(2)));
+    }
+
+    #[test]
+    fn a_flood_that_is_over_is_counted_once() {
+        let began = Instant::now();
+        let mut window = Window::new(began);
+        for _ in 0..MAX_LINES + 7 {
+            window.admit(began);
+        }
+        assert_eq!(window.close(began), 0, "it may go on");
+        assert_eq!(window.close(began + WINDOW), 7);
+        assert_eq!(window.close(began + 2 * WINDOW), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! Real components, the sound and the faulty ones of `guest-filters/`.
 use std::fs;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use futures::future::{FutureExt, join_all};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -11,17 +11,19 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::batch::{Column, Field};
-use crate::config::{Span, Spanned};
-use crate::testing;
+use crate::config::{Recycle, Span, Spanned};
+use crate::testing::component;
 
+mod hostile;
 /// A processor over one of the components that `cargo xtask filters` builds.
 fn processor(guest: &str, settings: &Value) -> Processor {
-    let component = testing::component(guest);
+    let component = component(guest);
     let Value::Object(settings) = settings.clone() else { panic!("settings are a map") };
     let nowhere = Span::default();
     Processor {
         deadline: Duration::from_secs(60),
         memory_limit: 16 << 20,
+        output_limit: 1 << 20,
         max_instances: NonZeroUsize::new(2).unwrap(),
         ..Processor::new(Spanned::new(component, nowhere), Spanned::new(settings, nowhere))
     }
@@ -160,6 +162,28 @@ async fn each_kind_of_failure_costs_the_instance_and_no_more() {
     check("grow_memory", FailureKind::Memory, "over its limit of 16 MiB (`memory_limit_mib`)").await;
     check("big_memory", FailureKind::Memory, "over its limit of 16 MiB (`memory_limit_mib`)").await;
     check("refuse", FailureKind::Refused, "the filter refused: ").await;
+}
+
+#[tokio::test]
+async fn a_worn_instance_is_replaced() {
+    let start = starter("trap").await;
+    let check = async |recycle: Recycle, mebibytes: u32, expected: [usize; 3]| {
+        let settings = json!({ "how": "big_memory", "mebibytes": mebibytes, "body": "row 1" });
+        let filter = start(Processor { recycle, ..processor("trap", &settings) }).await.unwrap();
+        for kept in expected {
+            let call = filter.process(batch(&[9, 17])).await;
+            call.result.expect("it is sound");
+            assert_eq!(filter.idle().len(), kept, "{recycle:?}, {mebibytes} MiB");
+        }
+    };
+    let after = |calls| Recycle { after: NonZeroU64::new(calls), memory: 1.0 };
+    check(after(0), 1, [1, 1, 1]).await;
+    check(after(1), 1, [0, 0, 0]).await;
+    check(after(2), 1, [1, 0, 1]).await;
+    check(Recycle::default(), 10, [1, 1, 1]).await;
+    check(Recycle::default(), 14, [0, 0, 0]).await;
+    // What it has from the start, its successor would have, too.
+    check(Recycle { memory: 0.0, ..Recycle::default() }, 0, [1, 1, 1]).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Mode, Pipeline, Processor, Spanned};
 use crate::export::{self, Exporter, Exporters};
-use crate::filter::{Engine, Filter, LoadError};
+use crate::filter::{Cache, Engine, Filter, LoadError};
 use crate::receive::Signal;
 use crate::telemetry::Metrics;
 
@@ -33,6 +33,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// The destinations: those that did not change keep their connections and files.
     exporters: Mutex<Exporters>,
+    /// Compiled components, where they are kept.
+    cache: Option<Cache>,
 }
 
 /// A filter that is ready, as the line at start tells of it.
@@ -51,6 +53,14 @@ struct Fed<T> {
     pipeline: T,
 }
 
+impl Shared {
+    /// What the first generation needs, with a cache for compiled components or without.
+    #[must_use]
+    pub fn new(cache: Option<Cache>) -> Self {
+        Self { cache, ..Self::default() }
+    }
+}
+
 impl Pipelines {
     /// Loads everything that `config` names, and tries each filter on sample records. Nothing is opened and no destination
     /// is asked for yet: `validate` does no more than this. What comes with the pipelines is how that went wrong.
@@ -66,7 +76,7 @@ impl Pipelines {
                 BTreeMap::new()
             }
         };
-        let filters = load_filters(config, &mut problems).await;
+        let filters = load_filters(config, shared.cache.clone(), &mut problems).await;
         let thread = start_thread(config, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
@@ -146,11 +156,11 @@ impl<T> Fed<T> {
 }
 
 /// Loads every filter, and notes what is wrong with each.
-async fn load_filters(config: &Config, problems: &mut Diagnostics) -> BTreeMap<String, Filter> {
+async fn load_filters(config: &Config, cache: Option<Cache>, problems: &mut Diagnostics) -> BTreeMap<String, Filter> {
     let mut filters = BTreeMap::new();
     let instances = config.processors.values().map(|processor| processor.max_instances.get()).sum();
     let engine = match Engine::new(instances) {
-        Ok(engine) => engine,
+        Ok(engine) => engine.with_cache(cache),
         Err(error) => {
             problems.push(Diagnostic::file(&config.source.path, error.to_string()));
             return filters;
@@ -216,11 +226,10 @@ fn links(
 ) -> Vec<Link> {
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
-        let processor = &config.processors[&name.value];
+        let (processor, counts) = (&config.processors[&name.value], metrics.processor(&name.value));
+        filter.count_by(&counts);
         match processor.mode {
-            Mode::Enforce { share } => {
-                Link::Enforce(Enforcer::new(filter, processor, share, metrics.processor(&name.value)))
-            }
+            Mode::Enforce { share } => Link::Enforce(Enforcer::new(filter, processor, share, counts)),
             Mode::Shadow(settings) => {
                 let thread = Arc::clone(thread.expect("it was started where there is a shadow"));
                 let counts = metrics.shadow(&name.value);

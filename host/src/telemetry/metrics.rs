@@ -60,6 +60,7 @@ pub struct ProcessorMetrics {
     dropped: Arc<Bounded>,
     routed: Arc<Bounded>,
     failures: Arc<Bounded>,
+    suppressed_log_lines: Counter,
     circuit: Gauge,
     /// For counters by two labels, whose values are few and ours.
     metrics: Metrics,
@@ -110,6 +111,7 @@ filter_dropped_log_records: Log records that a filter dropped
 filter_routed_log_records: Log records that a filter gave a route
 filter_changed_log_records: Log records that a filter changed
 filter_failures: Calls of a filter that failed
+filter_suppressed_log_lines: Lines that a filter logged, or printed, beyond a hundred a second
 filter_failed_log_records: Log records that a filter failed on, by what became of them
 filter_circuit_open: Whether a filter is left alone because it keeps failing
 filter_duration_seconds: How long a filter took for one batch
@@ -210,6 +212,7 @@ impl Metrics {
             dropped: self.bounded("filter_dropped_log_records", name, "reason"),
             routed: self.bounded("filter_routed_log_records", name, "route"),
             failures: self.bounded("filter_failures", name, "kind"),
+            suppressed_log_lines: self.counter("filter_suppressed_log_lines", &labels),
             circuit: self.recorder.register_gauge(&key("filter_circuit_open", &labels), &METADATA),
             metrics: self.clone(),
             name: name.into(),
@@ -386,6 +389,11 @@ impl ProcessorMetrics {
     /// One call failed in the way that `kind` names, such as `trap`.
     pub fn failed(&self, kind: &str) {
         self.failures.add(kind, 1);
+    }
+
+    /// Counts the lines that the filter wanted to log and might not.
+    pub fn suppressed_log_lines(&self) -> Counter {
+        self.suppressed_log_lines.clone()
     }
 }
 

@@ -2,6 +2,7 @@
 mod auth;
 mod authoring;
 mod bombs;
+mod cache;
 mod chains;
 mod commands;
 mod connections;
@@ -9,6 +10,7 @@ mod delivery;
 mod destinations;
 mod documented;
 mod examples;
+mod hostile;
 mod http;
 mod overload;
 mod poison;
