@@ -1,4 +1,5 @@
 //! The built program, from outside. `cargo xtask test` builds what these tests need.
+mod accounting;
 mod auth;
 mod authoring;
 mod bombs;

@@ -25,8 +25,11 @@ const SECONDS: u64 = 20;
 
 const SENDERS_OF_EACH_KIND: u64 = 2;
 
-/// What a request's records are, and the severity of each: some filters drop the first, some the second, none the last.
+/// The severities of a request's records: some filters drop the first, some the second, none the last.
 const SEVERITIES: [i32; 3] = [5, 9, 17];
+
+/// What a filter does beside, at times for real and at times as a shadow.
+const SWAPPED: &str = "settings: { operations: [{ set: { field: { attribute: swapped }, value: true } }] }";
 
 /// A record that was sent: by whom, in which request, and which of its records.
 type Id = (u64, u64, usize);
@@ -80,13 +83,8 @@ fn change(nth: usize, folder: &Path, sink: &Sink) -> (Config, bool) {
         2 => (config.processor("wasm/missing", "component: nowhere.wasm"), false),
         5 => (config.filter("trap", "settings: { how: unreachable }"), false),
         8 => (config.exporter("otlp_grpc/broken", "{ endpoint: [ }"), false),
-        4 => (
-            config.filter(
-                "enrich",
-                "settings: { operations: [{ set: { field: { attribute: swapped }, value: true } }] }",
-            ),
-            true,
-        ),
+        4 => (config.filter("enrich", SWAPPED), true),
+        7 => (config.filter("enrich", &format!("{SWAPPED}, mode: shadow")), true),
         _ => (config, true),
     }
 }
