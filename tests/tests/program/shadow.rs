@@ -86,7 +86,7 @@ async fn whatever_a_shadow_does_every_record_arrives_as_it_came() {
 async fn nobody_waits_for_a_shadow_that_loops() {
     const REQUESTS: usize = 40;
     let sink = Sink::start();
-    let keys = shadow("trap", "{ how: loop }", "deadline: 60s, shadow: { queue_mib: 1 }");
+    let keys = shadow("trap", "{ how: loop, body: large }", "deadline: 60s, shadow: { queue_mib: 1 }");
     let config = Config::to(&sink.endpoint()).processor("wasm/shadow", &keys);
     let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
     let sender = sluicegate.sender();
