@@ -2,6 +2,7 @@
 
 mod change;
 mod column;
+mod compare;
 mod encode;
 mod index;
 mod part;
@@ -12,6 +13,8 @@ mod wire;
 use std::fmt;
 
 use bytes::Bytes;
+
+pub use compare::ChangedField;
 
 use change::{Changes, Level};
 use index::{Index, Row};
@@ -117,10 +120,12 @@ pub struct Applied {
     pub routed: Vec<(String, u64)>,
     /// Rows of which at least one field was changed.
     pub changed: u64,
+    /// For each way of dropping and each route, the first row that it was given to, as the filter counts rows.
+    pub first: Vec<(Verdict, u32)>,
 }
 
 impl Applied {
-    /// Adds what another outcome did to other rows.
+    /// Adds what another outcome did to other rows. `first` stays, since the other one's rows have other numbers.
     pub fn add(&mut self, other: Self) {
         other.dropped.iter().for_each(|(reason, rows)| add(&mut self.dropped, reason, *rows));
         other.routed.iter().for_each(|(route, rows)| add(&mut self.routed, route, *rows));
@@ -225,7 +230,13 @@ impl Batch {
             counts[usize::from(verdict)] += 1;
         }
         let mut labels = vec![None; verdicts.len()];
-        for (verdict, (label, count)) in verdicts.iter().zip(labels.iter_mut().zip(counts)) {
+        for (i, (verdict, (label, count))) in verdicts.iter().zip(labels.iter_mut().zip(counts)).enumerate() {
+            if count > 0
+                && *verdict != Verdict::Keep
+                && let Some(first) = rows.iter().position(|&row| usize::from(row) == i)
+            {
+                applied.first.push((verdict.clone(), first as u32));
+            }
             match verdict {
                 _ if count == 0 => {}
                 Verdict::Keep => {}

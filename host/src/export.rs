@@ -20,6 +20,8 @@ use crate::{
     status::retry_delay,
 };
 
+pub(crate) use self::debug::text;
+
 mod debug;
 mod file;
 mod otlp;

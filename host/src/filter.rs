@@ -29,16 +29,17 @@ mod tests;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use metrics::Counter;
 use tokio::sync::Semaphore;
 
 pub use cache::Cache;
 pub use engine::{Engine, EngineError};
 pub use failure::{Failure, FailureKind};
 pub use load::LoadError;
+pub(crate) use log::line;
 
 use crate::batch::{Applied, Batch, Outcome, Verdict};
 use crate::config::Processor;
-use crate::telemetry::ProcessorMetrics;
 use instance::{Blueprint, Instance, StartError};
 use load::Loaded;
 
@@ -130,8 +131,8 @@ impl Filter {
     }
 
     /// Counts, from now on and for what was before, the lines that the filter wants to log and may not.
-    pub fn count_by(&self, counts: &ProcessorMetrics) {
-        self.blueprint.log().count_by(counts.suppressed_log_lines());
+    pub fn count_by(&self, counter: Counter) {
+        self.blueprint.log().count_by(counter);
     }
 
     /// The size of the component's file in bytes.

@@ -7,6 +7,7 @@ mod current;
 mod enforce;
 mod load;
 mod route;
+mod shadow;
 mod trial;
 
 use std::sync::Arc;

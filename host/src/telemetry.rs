@@ -2,7 +2,10 @@
 mod bounded;
 pub mod logs;
 pub mod metrics;
+mod process;
+mod shadow;
 
 pub use metrics::{
     ExporterMetrics, InFlight, ListenerMetrics, Metrics, ProcessorMetrics, ReceiverMetrics, ReloadMetrics,
 };
+pub use shadow::ShadowMetrics;

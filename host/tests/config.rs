@@ -3,6 +3,7 @@
 //! The golden files stand in `config`, those of mistakes beside their configurations in `config/bad`. `INSTA_UPDATE=always cargo test --test config`
 //! writes them anew.
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use proptest::prelude::*;
 use serde_json::json;
 use sluicegate::compression::Encoding;
 use sluicegate::config::{
-    Address, Compression, Config, Diagnostic, Diagnostics, Exporter, GrpcListener, LogEncoding, OnFailure,
-    OtlpExporter, Spanned, Treatment, Verbosity,
+    Address, CircuitBreaker, Compression, Config, Diagnostic, Diagnostics, Exporter, GrpcListener, LogEncoding, Mode,
+    OnFailure, OtlpExporter, Processor, Recycle, Shadow, Spanned, Treatment, Verbosity,
 };
+use sluicegate::filter::FailureKind;
 
 #[path = "config/otlp_settings.rs"]
 mod otlp_settings;
@@ -149,8 +151,22 @@ fn the_documented_example() {
     assert_eq!(serde_json::Value::from(filter.settings.value.clone()), settings);
     assert_eq!(filter.deadline, Duration::from_millis(250));
     assert_eq!(filter.memory_limit, 128 << 20);
-    assert_eq!(filter.on_failure, OnFailure::always(Treatment::Pass));
+    assert_eq!(filter.output_limit, 32 << 20);
+    assert_eq!(filter.max_rows.get(), 2048);
     assert_eq!(filter.max_instances.get(), 2);
+    assert_eq!(filter.recycle, Recycle { after: NonZeroU64::new(100_000), memory: 0.6 });
+    assert_eq!(filter.on_failure.default, Treatment::Reject);
+    assert_eq!(filter.on_failure.of(FailureKind::Deadline).as_str(), "pass");
+    let failed = filter.on_failure.of(FailureKind::Trap);
+    assert!(matches!(failed, Treatment::Route(route) if route.value == "failed"), "{failed:?}");
+    assert_eq!(filter.on_failure.of(FailureKind::Refused), &Treatment::Reject);
+    let breaker = filter.circuit_breaker.expect("a circuit breaker");
+    assert_eq!(breaker.threshold.get(), 10);
+    assert_eq!(breaker.initial_interval, Duration::from_secs(2));
+    assert_eq!(breaker.max_interval, Duration::from_secs(300));
+    assert_eq!(filter.mode, Mode::Enforce { share: 0.1 });
+    let shadow = Shadow { queue: 16 << 20, samples_per_minute: 10, sample_bodies: true };
+    assert_eq!(config.processors["wasm/redact"].mode, Mode::Shadow(shadow));
     let audit = otlp(&config, "otlp_grpc/audit");
     assert_eq!(endpoints(audit), ["http://audit-collector:4317"]);
     assert_eq!(audit.compression, Compression { encoding: Some(Encoding::Zstd), level: None });
@@ -161,7 +177,7 @@ fn the_documented_example() {
     assert_eq!(debug.verbosity, Verbosity::Normal);
     let logs = config.pipelines.logs.as_ref().expect("a pipeline for logs");
     let names = |names: &[Spanned<String>]| -> Vec<String> { names.iter().map(|name| name.value.clone()).collect() };
-    assert_eq!(names(&logs.processors), ["wasm/drop-debug", "wasm/audit"]);
+    assert_eq!(names(&logs.processors), ["wasm/drop-debug", "wasm/audit", "wasm/redact"]);
     assert_eq!(names(&logs.exporters), ["otlp_grpc/main", "file/kept"]);
     assert_eq!(names(&logs.routes["audit"].exporters), ["otlp_grpc/audit", "debug"]);
     let pipelines = &config.pipelines;
@@ -195,7 +211,12 @@ service:
     assert!(filter.settings.is_empty());
     assert_eq!(filter.deadline, Duration::from_millis(100));
     assert_eq!(filter.memory_limit, 64 << 20);
-    assert_eq!(filter.on_failure, OnFailure::default());
+    assert_eq!(filter.output_limit, 64 << 20);
+    assert_eq!(filter.max_rows.get(), 8192);
+    assert_eq!(filter.recycle, Recycle { after: None, memory: 0.8 });
+    assert_eq!(filter.on_failure, OnFailure::always(Treatment::Reject));
+    assert_eq!(filter.circuit_breaker, Some(CircuitBreaker::DEFAULT));
+    assert_eq!(filter.mode, Mode::Enforce { share: 1.0 });
     assert_eq!(Some(filter.max_instances), std::thread::available_parallelism().ok());
     let exporter = otlp(&config, "otlp_grpc");
     assert_eq!(endpoints(exporter), ["http://[::1]:4317"]);
@@ -209,6 +230,42 @@ service:
     assert_eq!(config.telemetry.metrics, None);
     let health_check = config.health_check.expect("a health check");
     assert_eq!(health_check.endpoint.value, Address::loopback(13133));
+}
+
+/// The processor that has the keys `text`, in YAML's flow style.
+fn processor(text: &str) -> Processor {
+    let mut config = good(&format!(
+        "receivers: {{ otlp: {{ protocols: {{ grpc: }} }} }}
+processors: {{ wasm: {{ component: a.wasm, {text} }} }}
+exporters: {{ debug: }}
+service: {{ pipelines: {{ logs: {{ receivers: [otlp], processors: [wasm], exporters: [debug], routes: {{ a: [debug] }} }} }} }}
+"
+    ));
+    config.processors.remove("wasm").expect("a processor")
+}
+
+#[test]
+fn policies() {
+    let treatments = |text: &str| -> Vec<&str> {
+        let on_failure = processor(text).on_failure;
+        FailureKind::ALL.iter().map(|kind| on_failure.of(*kind).as_str()).collect()
+    };
+    assert_eq!(treatments("on_failure: drop"), ["drop"; 5]);
+    assert_eq!(treatments("on_failure: route:a"), ["route"; 5]);
+    assert_eq!(treatments("on_failure: {}"), ["reject"; 5]);
+    assert_eq!(treatments("on_failure: { memory: drop }"), ["reject", "reject", "drop", "reject", "reject"]);
+    let by_kind = "on_failure: { default: pass, trap: reject, deadline: drop, invalid_output: route:a, refused: drop }";
+    assert_eq!(treatments(by_kind), ["reject", "drop", "pass", "route", "drop"]);
+
+    assert_eq!(processor("circuit_breaker: { enabled: false, threshold: 7 }").circuit_breaker, None);
+    let long = processor("circuit_breaker: { initial_interval: 10m }").circuit_breaker.expect("a circuit breaker");
+    assert_eq!((long.initial_interval, long.max_interval), (Duration::from_secs(600), Duration::from_secs(600)));
+
+    assert_eq!(processor("recycle_after: 0, recycle_memory: 0%").recycle, Recycle { after: None, memory: 0.0 });
+    assert_eq!(processor("mode: shadow").mode, Mode::Shadow(Shadow::default()));
+    let quiet = Shadow { samples_per_minute: 0, ..Shadow::default() };
+    assert_eq!(processor("mode: Shadow, shadow: { samples_per_minute: 0 }").mode, Mode::Shadow(quiet));
+    assert_eq!(processor("share: 12.5 %").mode, Mode::Enforce { share: 0.125 });
 }
 
 /// The settings that a filter gets which is configured with `text`.
@@ -326,13 +383,16 @@ fn what_does_nothing_gives_a_warning() {
     protocols:
       grpc: { max_recv_msg_size_mib: 200 }
       http: { cors: { allowed_headers: [x-tenant] } }
+processors:
+  wasm/shown: { component: a.wasm, mode: shadow, share: 10% }
+  wasm/deciding: { component: a.wasm, shadow: { sample_bodies: true } }
 exporters:
   otlp_grpc: { endpoint: \"collector:4317\", metadata_keys: [authorization] }
 extensions: { bearertokenauth: { token: \"hunter2\" }, memory_limiter: { limit_mib: 192 } }
 service:
   extensions: [bearertokenauth, memory_limiter]
   pipelines:
-    logs: { receivers: [otlp], exporters: [otlp_grpc] }
+    logs: { receivers: [otlp], processors: [wasm/shown, wasm/deciding], exporters: [otlp_grpc] }
     traces: { receivers: [otlp], exporters: [otlp_grpc] }
 ",
         "warnings.yaml",
@@ -424,6 +484,13 @@ const PIECES: &[&str] = &[
     "component",
     "settings",
     "deadline",
+    "on_failure",
+    "route:a",
+    "circuit_breaker",
+    "max_interval",
+    "mode",
+    "share",
+    "shadow",
     "routes",
     "health_check",
     "headers",
@@ -464,6 +531,7 @@ const PIECES: &[&str] = &[
     "http://a:b@c",
     "unix:x",
     "100ms",
+    "10%",
     "7",
     "-1.5e3",
     ".inf",

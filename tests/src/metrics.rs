@@ -22,7 +22,9 @@ pub struct Accounts {
     pub refused: u64,
     /// Those dropped by a filter's decision.
     pub dropped: u64,
-    /// Those that a destination took.
+    /// Those delivered wherever they belong.
+    pub forwarded: u64,
+    /// Those that a destination took, each counted for each of them.
     pub sent: u64,
 }
 
@@ -56,7 +58,7 @@ impl Page {
         whole(self.series(metric).filter(with).map(|sample| sample.value).sum())
     }
 
-    /// The gauge `metric` (without prefix), which has no labels.
+    /// The gauge `metric` (without prefix), added up over all series.
     #[must_use]
     pub fn gauge(&self, metric: &str) -> u64 {
         let name = format!("sluicegate_{metric}");
@@ -70,6 +72,7 @@ impl Page {
             accepted: self.sum("receiver_accepted_log_records", &[]),
             refused: self.sum("receiver_refused_log_records", &[]),
             dropped: self.sum("filter_dropped_log_records", &[]),
+            forwarded: self.sum("receiver_forwarded_log_records", &[]),
             sent: self.sum("exporter_sent_log_records", &[]),
         }
     }
@@ -101,15 +104,16 @@ impl Accounts {
             accepted: self.accepted - before.accepted,
             refused: self.refused - before.refused,
             dropped: self.dropped - before.dropped,
+            forwarded: self.forwarded - before.forwarded,
             sent: self.sent - before.sent,
         }
     }
 
-    /// Whether every record that was acknowledged was forwarded or dropped, where each goes to one destination and
-    /// none arrived of what was refused.
+    /// Whether every record that was acknowledged was forwarded or dropped, and as many were sent, where each goes to one
+    /// destination and none arrived of what was refused.
     #[must_use]
     pub const fn balance(&self) -> bool {
-        self.accepted == self.sent + self.dropped
+        self.accepted == self.forwarded + self.dropped && self.forwarded == self.sent
     }
 }
 

@@ -66,6 +66,11 @@ impl Changes {
         self.places.get(field).map(|&place| &self.fields[place])
     }
 
+    /// The changes of all fields, in the order in which those were first changed.
+    pub(super) fn all(&self) -> impl Iterator<Item = &FieldChanges> {
+        self.fields.iter()
+    }
+
     /// The changes of all fields of one level.
     pub(super) fn at(&self, level: Level) -> impl Iterator<Item = &FieldChanges> {
         self.fields.iter().filter(move |changes| changes.field.level() == level)

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
-use super::component::{Components, is_name};
+use super::component::Components;
 use super::diagnostic::{Diagnostic, Span, Spanned};
 use super::node::{Entry, Node, Value};
-use super::read::{Fields, Keys, Read, Reader, allowed, nearest};
+use super::read::{Fields, Keys, Reader};
 use super::scalar::{Style, Typed};
-use super::{CircuitBreaker, MIB, Mode, OnFailure, Processor, Recycle, Shadow, Treatment};
-use crate::filter::FailureKind;
+use super::{MIB, Processor, Recycle};
 
 const TYPES: Keys = Keys {
     of: "`processors`",
@@ -50,21 +49,6 @@ const WASM: Keys = Keys {
     foreign: &[],
 };
 
-const ON_FAILURE: Keys = Keys {
-    of: "`on_failure`",
-    known: &["default", "trap", "deadline", "memory", "invalid_output", "refused"],
-    foreign: &[],
-};
-
-const CIRCUIT_BREAKER: Keys = Keys {
-    of: "`circuit_breaker`",
-    known: &["enabled", "threshold", "initial_interval", "max_interval"],
-    foreign: &[],
-};
-
-const SHADOW: Keys =
-    Keys { of: "`shadow`", known: &["queue_mib", "samples_per_minute", "sample_bodies"], foreign: &[] };
-
 /// A thousand times what a filter takes for a batch, and a hundredth of how long senders wait.
 pub(super) const DEADLINE: Duration = Duration::from_millis(100);
 
@@ -93,10 +77,8 @@ pub(super) const MAX_ROWS: NonZeroUsize = NonZeroUsize::new(8192).expect("it is 
 /// As many records as a request may have.
 const MOST_ROWS: usize = 1 << 20;
 
-/// More would be a queue of its own, in front of a filter that is too slow to ever catch up.
-const LARGEST_QUEUE_MIB: u32 = 4096;
-
-const MODES: &[(&str, bool)] = &[("enforce", false), ("shadow", true)];
+/// A sound filter need not be replaced that rarely.
+const MOST_CALLS: u64 = 1_000_000_000;
 
 impl Reader {
     pub(super) fn processors(&mut self, config: &Fields<'_>) -> Components<Processor> {
@@ -145,84 +127,9 @@ impl Reader {
     fn recycle(&mut self, wasm: &Fields<'_>) -> Option<Recycle> {
         let default = Recycle::default();
         let why = "a number of calls, of which 0 stands for never";
-        let after = self.field(wasm, "recycle_after", 0, |r, node| r.integer(node, 0..=i64::MAX, why));
+        let after = self.field(wasm, "recycle_after", 0, |r, node| r.integer(node, 0..=MOST_CALLS, why));
         let memory = self.field(wasm, "recycle_memory", default.memory, Self::percentage);
-        Some(Recycle { after: NonZeroU64::new(after?.unsigned_abs()), memory: memory? })
-    }
-
-    /// One word for all kinds of failure, or a map by kind.
-    fn on_failure(&mut self, wasm: &Fields<'_>) -> Option<OnFailure> {
-        let Some(node) = wasm.get("on_failure") else {
-            return Some(OnFailure::default());
-        };
-        if !matches!(node.value, Value::Map(_)) {
-            return self.value(node, Self::treatment).map(OnFailure::always);
-        }
-        let map = self.fields(node, wasm.span("on_failure"), &ON_FAILURE)?;
-        let default = self.field(&map, "default", Treatment::default(), Self::treatment);
-        let mut by_kind = Vec::new();
-        for kind in FailureKind::ALL {
-            if let Some(node) = map.get(kind.as_str()) {
-                by_kind.push((kind, self.value(node, Self::treatment)?));
-            }
-        }
-        Some(OnFailure { default: default?, by_kind })
-    }
-
-    fn treatment(&self, node: &Node) -> Read<Treatment> {
-        let text = self.string(node)?;
-        if let Some(route) = text.strip_prefix("route:").filter(|route| is_name(route)) {
-            return Ok(Treatment::Route(Spanned::new(route.to_owned(), node.span)));
-        }
-        Ok(match text {
-            "reject" => Treatment::Reject,
-            "pass" => Treatment::Pass,
-            "drop" => Treatment::Drop,
-            _ => {
-                let words = ["reject", "pass", "drop", "route:NAME"];
-                let error = self.error(node.span, format!("`{text}` is not allowed here"));
-                return Err(error.suggest(nearest(text, &words)).help(allowed(&words)));
-            }
-        })
-    }
-
-    fn circuit_breaker(&mut self, wasm: &Fields<'_>) -> Option<Option<CircuitBreaker>> {
-        let default = CircuitBreaker::DEFAULT;
-        let breaker = self.section(wasm, "circuit_breaker", &CIRCUIT_BREAKER)?;
-        let enabled = self.field(&breaker, "enabled", true, Self::boolean);
-        let why = "how many batches in a row have to fail";
-        let threshold =
-            self.field(&breaker, "threshold", default.threshold.get(), |r, node| r.integer(node, 1..=1_000_000, why));
-        let range = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
-        let why = "how long the filter is left alone, a day at the most";
-        let mut interval =
-            |key, default| self.field(&breaker, key, default, |r, node| r.duration_in(node, range.clone(), why));
-        let initial_interval = interval("initial_interval", default.initial_interval);
-        let max_interval = interval("max_interval", default.max_interval);
-        let breaker = CircuitBreaker {
-            threshold: NonZeroU64::new(threshold?)?,
-            initial_interval: initial_interval?,
-            max_interval: max_interval?.max(initial_interval?),
-        };
-        Some(enabled?.then_some(breaker))
-    }
-
-    fn mode(&mut self, wasm: &Fields<'_>) -> Option<Mode> {
-        let is_shadow = self.field(wasm, "mode", false, |r, node| r.choice(node, MODES));
-        let share = self.field(wasm, "share", 1.0, Self::percentage);
-        let default = Shadow::default();
-        let shadow = self.section(wasm, "shadow", &SHADOW)?;
-        let why = "in MiB, up to 4 GiB";
-        let queue = self.field(&shadow, "queue_mib", (default.queue / MIB) as u32, |r, node| {
-            r.integer(node, 1..=LARGEST_QUEUE_MIB, why)
-        });
-        let why = "0 for none; more than a thousand a second nobody reads";
-        let samples = self.field(&shadow, "samples_per_minute", default.samples_per_minute, |r, node| {
-            r.integer(node, 0..=60_000, why)
-        });
-        let bodies = self.field(&shadow, "sample_bodies", default.sample_bodies, Self::boolean);
-        let shadow = Shadow { queue: queue? as usize * MIB, samples_per_minute: samples?, sample_bodies: bodies? };
-        Some(if is_shadow? { Mode::Shadow(shadow) } else { Mode::Enforce { share: share? } })
+        Some(Recycle { after: NonZeroU64::new(after?), memory: memory? })
     }
 
     /// The settings as JSON. They are the filter's to check.

@@ -244,12 +244,13 @@ impl Reader {
 
     /// A percentage such as `12.5%`, as a share of one.
     pub(super) fn percentage(&self, node: &Node) -> Read<f64> {
-        let number = match node.value.scalar().map(|scalar| scalar.text.trim()) {
-            Some(text) => text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok()),
-            None => None,
-        };
-        let share = number.filter(|number| (0.0..=100.0).contains(number)).map(|number| number / 100.0);
-        share.ok_or_else(|| self.mismatch(node, "a percentage from 0% to 100%").help("write it with its sign: `10%`"))
+        let wanted = "a percentage from 0% to 100%";
+        let text = node.value.scalar().map_or("", |scalar| scalar.text.trim());
+        match text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok()) {
+            Some(number) if (0.0..=100.0).contains(&number) => Ok(number / 100.0),
+            Some(_) => Err(self.error(node.span, format!("expected {wanted}, found {text}"))),
+            None => Err(self.mismatch(node, wanted).help("write it with its sign: `10%`")),
+        }
     }
 
     fn number<N: PartialOrd>(

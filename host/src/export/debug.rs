@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use opentelemetry_proto::tonic::common::v1::AnyValue;
 use serde_json::Value;
 
 use super::{
@@ -83,6 +84,13 @@ pub(super) fn counts(request: &Request) -> String {
         Signal::Profiles => count(items, "profile"),
     };
     format!("{}: {resources}, {held}", request.signal)
+}
+
+/// A value in few words.
+pub(crate) fn text(value: &AnyValue) -> String {
+    let mut text = String::new();
+    lines::value(&mut text, value);
+    text
 }
 
 /// `basic`: a line with counts. `normal`: a line for each log record, span or metric, too. `detailed`: instead of

@@ -1,10 +1,12 @@
 //! A chain of filters.
 
 use crate::batch::Batch;
+use crate::filter::Filter;
 use crate::status::Error;
 
 use super::account::Account;
 use super::enforce::Enforcer;
+use super::shadow::Shadow;
 
 /// The processors of a pipeline, in their order.
 #[derive(Debug)]
@@ -13,10 +15,13 @@ pub(super) struct Chain {
 }
 
 /// One processor.
+#[expect(clippy::large_enum_variant, reason = "there are a few of them, made once")]
 #[derive(Debug)]
 pub(super) enum Link {
     /// Its filter decides.
     Enforce(Enforcer),
+    /// Its filter only shows what it would do.
+    Shadow(Shadow),
 }
 
 impl Chain {
@@ -32,8 +37,18 @@ impl Chain {
             }
             match link {
                 Link::Enforce(enforcer) => batch = enforcer.run(batch, account).await?,
+                Link::Shadow(shadow) => shadow.offer(&batch),
             }
         }
         Ok(batch)
+    }
+}
+
+impl Link {
+    pub(super) fn filter(&self) -> &Filter {
+        match self {
+            Self::Enforce(enforcer) => enforcer.filter(),
+            Self::Shadow(shadow) => shadow.filter(),
+        }
     }
 }

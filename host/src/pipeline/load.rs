@@ -1,7 +1,7 @@
 //! From a configuration to pipelines that are ready: components compiled, settings accepted, routes known.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
@@ -15,6 +15,7 @@ use super::LogsPipeline;
 use super::chain::{Chain, Link};
 use super::enforce::Enforcer;
 use super::route::{Destination, Destinations, Routes};
+use super::shadow::{Shadow, Thread};
 use super::trial;
 
 /// All pipelines of a configuration: one generation.
@@ -91,11 +92,14 @@ impl Pipelines {
             Some((signal, Fed::new(receivers, all(exporters))))
         };
         let configured = &config.pipelines;
-        let logs = configured.logs.as_ref().map(|logs| {
-            let chain = Chain { links: links(logs, filters, config, metrics) };
-            let routes = takes(logs).into_iter().map(|(name, takes)| (destination(name), takes));
-            Fed::new(&logs.receivers, LogsPipeline { chain, routes: Routes::new(routes) })
-        });
+        let logs = match &configured.logs {
+            Some(logs) => {
+                let chain = Chain { links: links(logs, filters, config, metrics)? };
+                let routes = takes(logs).into_iter().map(|(name, takes)| (destination(name), takes));
+                Some(Fed::new(&logs.receivers, LogsPipeline { chain, routes: Routes::new(routes) }))
+            }
+            None => None,
+        };
         let others = [
             (Signal::Traces, &configured.traces),
             (Signal::Metrics, &configured.metrics),
@@ -128,7 +132,7 @@ impl Pipelines {
         self.logs
             .iter()
             .flat_map(|logs| &logs.pipeline.chain.links)
-            .map(|Link::Enforce(enforcer)| enforcer.filter())
+            .map(Link::filter)
             .map(|filter| LoadedFilter { processor: filter.name(), size: filter.size() })
     }
 }
@@ -206,15 +210,33 @@ fn undeclared<'a>(
     })
 }
 
-fn links(logs: &LogsConfig, mut filters: BTreeMap<String, Filter>, config: &Config, metrics: &Metrics) -> Vec<Link> {
+/// The chain. Its shadows, if there are any, share a thread.
+fn links(
+    logs: &LogsConfig,
+    mut filters: BTreeMap<String, Filter>,
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Vec<Link>, Diagnostics> {
+    let mut thread = None;
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
-        let (processor, counts) = (&config.processors[&name.value], metrics.processor(&name.value));
-        filter.count_by(&counts);
-        match processor.mode {
-            Mode::Enforce { share } => Link::Enforce(Enforcer::new(filter, processor, share, counts)),
-            Mode::Shadow(_) => Link::Enforce(Enforcer::new(filter, processor, 0.0, counts)),
-        }
+        let processor = &config.processors[&name.value];
+        filter.count_by(metrics.suppressed_log_lines(&name.value));
+        Ok(match processor.mode {
+            Mode::Enforce { share } => {
+                Link::Enforce(Enforcer::new(filter, processor, share, metrics.processor(&name.value)))
+            }
+            Mode::Shadow(settings) => {
+                let thread = match &thread {
+                    Some(thread) => Arc::clone(thread),
+                    None => Arc::clone(thread.insert(Arc::new(Thread::start().map_err(|error| {
+                        config.diagnostic(name.span, format!("can't start a thread for shadows: {error}"))
+                    })?))),
+                };
+                let counts = metrics.shadow(&name.value);
+                Link::Shadow(Shadow::new(filter, settings, processor.max_rows, counts, thread))
+            }
+        })
     };
     logs.processors.iter().map(link).collect()
 }

@@ -3,13 +3,13 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::bounded::Bounded;
+use super::{bounded::Bounded, process};
 
 /// All metrics of one instance of Sluicegate. Clones share them.
 #[derive(Clone)]
@@ -18,6 +18,7 @@ pub struct Metrics {
     handle: PrometheusHandle,
     /// So that a processor that is configured anew stays within the same limit.
     bounded: Arc<Mutex<BoundedByName>>,
+    started: Instant,
 }
 
 /// By metric and processor.
@@ -59,7 +60,6 @@ pub struct ProcessorMetrics {
     dropped: Arc<Bounded>,
     routed: Arc<Bounded>,
     failures: Arc<Bounded>,
-    suppressed_log_lines: Counter,
     circuit: Gauge,
     /// For counters by two labels, whose values are few and ours.
     metrics: Metrics,
@@ -90,7 +90,7 @@ const GAUGES: [&str; 6] = [
 ];
 
 const PREFIX: &str = "sluicegate_";
-const FILTER_DURATION: &str = "sluicegate_filter_duration_seconds";
+const DURATION: &str = "_duration_seconds";
 
 /// In seconds: from a severity check of a small batch to the default deadline of 100 ms and ten times beyond it.
 const DURATION_BUCKETS: [f64; 13] =
@@ -114,6 +114,13 @@ filter_suppressed_log_lines: Lines that a filter logged, or printed, beyond a hu
 filter_failed_log_records: Log records that a filter failed on, by what became of them
 filter_circuit_open: Whether a filter is left alone because it keeps failing
 filter_duration_seconds: How long a filter took for one batch
+shadow_incoming_log_records: Log records shown to a shadow
+shadow_skipped_log_records: Log records that a shadow was not shown
+shadow_dropped_log_records: Log records that a shadow would have dropped
+shadow_routed_log_records: Log records that a shadow would have given a route
+shadow_changed_log_records: Log records of which a shadow would have changed the field
+shadow_failures: Calls of a shadow that failed
+shadow_duration_seconds: How long a shadow took for one batch
 exporter_sent_log_records: Log records that the destination took
 exporter_send_failed_log_records: Log records that the destination did not take
 exporter_duplicated_log_records: Log records that the destination took and will get again
@@ -137,10 +144,11 @@ impl Metrics {
     pub fn new() -> Self {
         let recorder = PrometheusBuilder::new()
             .with_recommended_naming(true)
-            .set_buckets_for_metric(Matcher::Full(FILTER_DURATION.to_owned()), &DURATION_BUCKETS)
+            .set_buckets_for_metric(Matcher::Suffix(DURATION.to_owned()), &DURATION_BUCKETS)
             .expect("there are buckets")
             .build_recorder();
-        let metrics = Self { handle: recorder.handle(), recorder: Arc::new(recorder), bounded: Arc::default() };
+        let (handle, recorder) = (recorder.handle(), Arc::new(recorder));
+        let metrics = Self { handle, recorder, bounded: Arc::default(), started: Instant::now() };
         metrics.describe();
         metrics
     }
@@ -194,21 +202,24 @@ impl Metrics {
     /// The metrics of the processor `name`.
     #[must_use]
     pub fn processor(&self, name: &str) -> ProcessorMetrics {
-        let bounded = |metric, label| self.bounded(metric, name, label);
         let labels = [("processor", name)];
         ProcessorMetrics {
             incoming: self.counter("processor_incoming_items", &labels),
             outgoing: self.counter("processor_outgoing_items", &labels),
             changed: self.counter("filter_changed_log_records", &labels),
-            duration: self.recorder.register_histogram(&key("filter_duration_seconds", &labels), &METADATA),
-            dropped: bounded("filter_dropped_log_records", "reason"),
-            routed: bounded("filter_routed_log_records", "route"),
-            failures: bounded("filter_failures", "kind"),
-            suppressed_log_lines: self.counter("filter_suppressed_log_lines", &labels),
+            duration: self.histogram("filter_duration_seconds", &labels),
+            dropped: self.bounded("filter_dropped_log_records", name, "reason"),
+            routed: self.bounded("filter_routed_log_records", name, "route"),
+            failures: self.bounded("filter_failures", name, "kind"),
             circuit: self.recorder.register_gauge(&key("filter_circuit_open", &labels), &METADATA),
             metrics: self.clone(),
             name: name.into(),
         }
+    }
+
+    /// Counts the lines that the filter of the processor `name` wants to log and may not.
+    pub fn suppressed_log_lines(&self, name: &str) -> Counter {
+        self.counter("filter_suppressed_log_lines", &[("processor", name)])
     }
 
     /// The metrics of the exporter `name`.
@@ -223,10 +234,10 @@ impl Metrics {
         }
     }
 
-    /// Everything counted so far, in Prometheus' text format.
+    /// Everything counted so far, and what the process uses, in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle.render()
+        self.handle.render() + &process::render(self.started)
     }
 
     /// Folds the durations seen since the last call into their buckets. Whoever records must call this or
@@ -235,7 +246,7 @@ impl Metrics {
         self.handle.run_upkeep();
     }
 
-    fn counter(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+    pub(super) fn counter(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> Counter {
         self.recorder.register_counter(&key(metric, labels), &METADATA)
     }
 
@@ -243,8 +254,13 @@ impl Metrics {
         self.recorder.register_gauge(&key(metric, &[]), &METADATA)
     }
 
-    /// The counters `metric` of `processor` by `label`: the same ones each time they are asked for.
-    fn bounded(&self, metric: &'static str, processor: &str, label: &'static str) -> Arc<Bounded> {
+    pub(super) fn histogram(&self, metric: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
+        self.recorder.register_histogram(&key(metric, labels), &METADATA)
+    }
+
+    /// The counters `metric` of `processor` by `label`, whose values come from its filter: the same ones each time they
+    /// are asked for.
+    pub(super) fn bounded(&self, metric: &'static str, processor: &str, label: &'static str) -> Arc<Bounded> {
         let register = || {
             let (recorder, name) = (Arc::clone(&self.recorder), processor.to_owned());
             let counter = move |value: &str| {
@@ -260,7 +276,7 @@ impl Metrics {
     fn describe(&self) {
         for (metric, help) in HELP.lines().filter_map(|line| line.split_once(": ")) {
             let (name, help) = (name_of(metric), SharedString::const_str(help));
-            if name == FILTER_DURATION {
+            if name.ends_with(DURATION) {
                 self.recorder.describe_histogram(name.into(), None, help);
             } else if GAUGES.contains(&metric) {
                 self.recorder.describe_gauge(name.into(), None, help);
@@ -377,12 +393,6 @@ impl ProcessorMetrics {
     pub fn failed(&self, kind: &str) {
         self.failures.add(kind, 1);
     }
-
-    /// Counts the lines that the filter wanted to log and might not.
-    #[must_use]
-    pub fn suppressed_log_lines(&self) -> Counter {
-        self.suppressed_log_lines.clone()
-    }
 }
 
 impl ExporterMetrics {
@@ -415,7 +425,7 @@ impl Drop for InFlight {
     }
 }
 
-fn name_of(metric: &str) -> String {
+pub(super) fn name_of(metric: &str) -> String {
     format!("{PREFIX}{metric}")
 }
 
@@ -431,6 +441,7 @@ mod tests {
     /// The page without its comments.
     fn page(metrics: &Metrics) -> Vec<String> {
         let mut lines: Vec<_> = metrics
+            .handle
             .render()
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -461,6 +472,14 @@ mod tests {
         processor.treated("trap", "drop", 3);
         processor.circuit(true);
         processor.duration(Duration::from_micros(30));
+        let shadow = metrics.shadow("wasm/tried");
+        shadow.incoming(10);
+        shadow.skipped(3);
+        shadow.dropped("noise", 1);
+        shadow.routed("audit", 2);
+        shadow.changed("attribute(\"user.email\")", 4);
+        shadow.failed("trap");
+        shadow.duration(Duration::from_micros(30));
         let exporter = metrics.exporter("otlp_grpc/main");
         exporter.sent(5);
         exporter.failed(6);

@@ -97,7 +97,7 @@ async fn a_partial_success_is_passed_on() {
     assert_eq!((partial.rejected_log_records, partial.error_message.as_str()), (1, "one is too old"));
     assert_eq!(sink.logs(), [request], "and not sent again");
     let accounts = sluicegate.page().await.expect("a page of metrics").accounts();
-    assert_eq!(accounts, Accounts { accepted: 1, refused: 1, dropped: 0, sent: 1 });
+    assert_eq!(accounts, Accounts { accepted: 1, refused: 1, dropped: 0, forwarded: 1, sent: 1 });
 }
 
 /// The Collector answers so whenever it took everything.

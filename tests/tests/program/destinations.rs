@@ -101,7 +101,7 @@ async fn a_partial_success_over_http_is_passed_on_in_either_form() {
         assert_eq!((partial.rejected_log_records, &*partial.error_message), (1, "one is too old"), "{encoding}");
         assert_eq!(sink.requests(), 1, "and not sent again");
         let accounts = program.page().await.expect("a page of metrics").accounts();
-        assert_eq!(accounts, Accounts { accepted: 1, refused: 1, dropped: 0, sent: 1 });
+        assert_eq!(accounts, Accounts { accepted: 1, refused: 1, dropped: 0, forwarded: 1, sent: 1 });
     }
 }
 

@@ -13,6 +13,7 @@ mod examples;
 mod hostile;
 mod http;
 mod overload;
+mod poison;
 mod refusals;
 mod retry;
 mod shutdown;

@@ -48,7 +48,7 @@ async fn only_the_part_that_failed_is_tried_again() {
     let answer = waiting.await.expect("no panic").expect("it is taken in the end");
     assert_eq!(answer.partial_success, None);
     assert_eq!((otlp::count(&main.logs()), otlp::count(&critical.logs())), (9, 1));
-    let expected = Accounts { accepted: 10, refused: 0, dropped: 0, sent: 10 };
+    let expected = Accounts { accepted: 10, refused: 0, dropped: 0, forwarded: 10, sent: 10 };
     assert_eq!(accounts(&sluicegate).await, expected);
     assert_eq!(count(&sluicegate, "exporter_duplicated_log_records", "otlp_grpc/main").await, 0);
     assert_eq!(count(&sluicegate, "exporter_send_failed_log_records", "otlp_grpc/critical").await, 0);
@@ -65,7 +65,7 @@ async fn a_part_that_keeps_failing_goes_back_to_the_sender_and_the_others_arrive
     assert!(status.message().contains("exporter otlp_grpc/critical: Unavailable: down"), "{status:?}");
     assert_eq!(count(&sluicegate, "exporter_duplicated_log_records", "otlp_grpc/main").await, 9);
     assert_eq!(count(&sluicegate, "exporter_send_failed_log_records", "otlp_grpc/critical").await, 1);
-    assert_eq!(accounts(&sluicegate).await, Accounts { accepted: 0, refused: 10, dropped: 0, sent: 9 });
+    assert_eq!(accounts(&sluicegate).await, Accounts { accepted: 0, refused: 10, dropped: 0, forwarded: 0, sent: 9 });
 
     // Longer than the sender waits: it is told so at once, with the delay.
     let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(3600)));
@@ -89,7 +89,7 @@ async fn where_nothing_was_taken_the_sender_is_told_at_once() {
     let status = sluicegate.sender().send_logs(&ten()).await.expect_err("nobody takes it");
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert_eq!((main.requests(), critical.requests()), (1, 1));
-    assert_eq!(accounts(&sluicegate).await, Accounts { accepted: 0, refused: 10, dropped: 0, sent: 0 });
+    assert_eq!(accounts(&sluicegate).await, Accounts { accepted: 0, refused: 10, dropped: 0, forwarded: 0, sent: 0 });
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_part_that_is_refused_for_good_is_a_partial_success() {
     let message = "exporter otlp_grpc/critical: InvalidArgument: no errors here";
     assert_eq!((partial.rejected_log_records, &*partial.error_message), (1, message));
     assert_eq!(critical.requests(), 1, "what is permanent is not tried again");
-    assert_eq!(accounts(&sluicegate).await, Accounts { accepted: 9, refused: 1, dropped: 0, sent: 9 });
+    assert_eq!(accounts(&sluicegate).await, Accounts { accepted: 9, refused: 1, dropped: 0, forwarded: 9, sent: 9 });
     assert_eq!(count(&sluicegate, "exporter_duplicated_log_records", "otlp_grpc/main").await, 0);
 }
 
@@ -137,7 +137,7 @@ async fn what_a_sender_leaves_behind_is_counted() {
         count(&sluicegate, "exporter_send_failed_log_records", "otlp_grpc/main").await == 10
     })
     .await;
-    assert_eq!(accounts(&sluicegate).await, Accounts { accepted: 0, refused: 10, dropped: 0, sent: 0 });
+    assert_eq!(accounts(&sluicegate).await, Accounts { accepted: 0, refused: 10, dropped: 0, forwarded: 0, sent: 0 });
 }
 
 #[tokio::test]

@@ -280,8 +280,45 @@ fn counts_are_of_rows_that_stay() {
         Verdict::Drop("noise".into()),
     ];
     let applied = batch.apply(outcome).unwrap();
-    let expected = Applied { dropped: vec![("noise".into(), 2)], routed: vec![("audit".into(), 1)], changed: 2 };
+    let expected = Applied {
+        dropped: vec![("noise".into(), 2)],
+        routed: vec![("audit".into(), 1)],
+        changed: 2,
+        first: vec![
+            (Verdict::Drop("noise".into()), 0),
+            (Verdict::Route("audit".into()), 2),
+            (Verdict::Drop("noise".into()), 3),
+        ],
+    };
     assert_eq!(applied, expected);
+}
+
+#[test]
+fn a_copy_from_before_tells_what_was_changed() {
+    let changed = |batch: &Batch, before: &Batch| -> Vec<(Field, u64, u32)> {
+        batch.changed_since(before).into_iter().map(|change| (change.field, change.rows, change.first)).collect()
+    };
+    let mut batch = batch(vec![LogRecord { severity_number: 9, ..LogRecord::default() }; 4]);
+    let weight = batch.weight();
+    batch.apply(change(Field::Body, &[], column(1, [b"x"]))).unwrap();
+    assert!(batch.weight() > weight);
+    let before = batch.clone();
+    assert_eq!(changed(&batch, &before), []);
+
+    let mut outcome = change(Field::Body, &[0, 2, 3], column(1, [b"x"]));
+    outcome.changes.push(Change { field: attribute_named("k"), rows: vec![0, 1], values: column(1, [b"v"]) });
+    let record = LogRecord { severity_number: 17, ..LogRecord::default() }.encode_to_vec();
+    outcome.changes.push(Change { field: Field::LogRecord, rows: vec![3], values: column(7, [&record]) });
+    outcome.rows = vec![1, 0, 0, 0];
+    outcome.verdicts = vec![Verdict::Keep, Verdict::Drop("noise".into())];
+    batch.apply(outcome).unwrap();
+    // Neither what was dropped counts, nor what stood in a record that was replaced as a whole.
+    let expected = [(Field::Body, 1, 2), (attribute_named("k"), 1, 1), (Field::LogRecord, 1, 3)];
+    assert_eq!(changed(&batch, &before), expected);
+
+    let severity = |batch: &Batch, row| batch.only(row).column(&Field::SeverityNumber, usize::MAX).unwrap();
+    assert_eq!(severity(&before, 3), int(9));
+    assert_eq!(severity(&batch, 2), int(17));
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn pair(lines: &mut String, pair: &KeyValue) {
     }
 }
 
-fn value(lines: &mut String, of: &AnyValue) {
+pub(super) fn value(lines: &mut String, of: &AnyValue) {
     match &of.value {
         None => {}
         Some(any_value::Value::StringValue(text)) => string(lines, text),
