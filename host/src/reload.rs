@@ -1,11 +1,11 @@
 //! Takes up changed configurations while Sluicegate serves: a new generation of pipelines is loaded and tried beside the
 //! one that serves, and takes its place only if nothing is wrong with it.
-use std::{panic::resume_unwind, path::PathBuf, sync::Arc};
+use std::{panic::resume_unwind, path::PathBuf};
 
 use tokio::task::spawn_blocking;
 
 use crate::{
-    config::{Config, Diagnostics},
+    config::{Config, Diagnostics, Mode, Processor},
     pipeline::{Current, Pipelines, Shared},
     serve::Access,
     telemetry::ReloadMetrics,
@@ -31,7 +31,7 @@ pub struct Generation {
 pub struct Reloader {
     path: PathBuf,
     /// What the listeners were made of, and keep.
-    started: Arc<Config>,
+    started: Config,
     current: Current,
     shared: Shared,
     counts: ReloadMetrics,
@@ -68,7 +68,7 @@ impl Reloader {
     /// Will replace what `current` is now, the first generation, made from the file at `path` when it was `started`.
     /// `shared` is what that generation was loaded with.
     #[must_use]
-    pub fn new(path: PathBuf, started: Arc<Config>, current: Current, shared: Shared) -> Self {
+    pub fn new(path: PathBuf, started: Config, current: Current, shared: Shared) -> Self {
         let counts = shared.metrics.reloads();
         counts.succeeded(1);
         Self { path, started, current, shared, counts, generation: 1 }
@@ -148,12 +148,13 @@ pub fn log_warnings(config: &Config, warnings: &Diagnostics) {
     }
 }
 
-/// The filters as a line in the log tells of them: `PROCESSOR=COMPONENT (SIZE)`, in the order of the chain.
+/// The filters as a line in the log tells of them: `PROCESSOR=COMPONENT (SIZE)` in the order of the chain, shadows marked as such.
 #[must_use]
 pub fn describe(config: &Config, pipelines: &Pipelines) -> String {
     let filter = |processor: &str, size: usize| {
-        let component = config.processors[processor].component.display();
-        format!("{processor}={component} ({} KiB)", size.div_ceil(1024))
+        let Processor { component, mode, .. } = &config.processors[processor];
+        let shadow = if matches!(mode, Mode::Shadow(_)) { ", shadow" } else { "" };
+        format!("{processor}={} ({} KiB{shadow})", component.display(), size.div_ceil(1024))
     };
     let filters: Vec<_> = pipelines.filters().map(|loaded| filter(loaded.processor, loaded.size)).collect();
     filters.join(", ")

@@ -36,6 +36,11 @@ use tonic::{
     transport::{Channel, Server, server::TcpIncoming},
 };
 
+#[path = "../tests/support/component.rs"]
+mod components;
+
+pub(crate) use components::component;
+
 /// A request with `records` log records, all of the same text.
 pub(crate) fn logs(records: usize, text: &str) -> ExportLogsServiceRequest {
     let record = LogRecord { severity_text: text.to_owned(), ..LogRecord::default() };

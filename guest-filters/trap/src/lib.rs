@@ -3,7 +3,7 @@
 //!
 //! | setting | value | default |
 //! | --- | --- | --- |
-//! | `how` | `panic`, `unreachable`, `stack_overflow`, `loop`, `grow_memory`, `big_memory`, `slow`, `garbage`, `columns`, `log_flood`, `big_log` or `refuse` | required |
+//! | `how` | `panic`, `unreachable`, `stack_overflow`, `loop`, `grow_memory`, `big_memory`, `slow`, `columns`, `log_flood`, `big_log`, `garbage` or `refuse` | required |
 //! | `at` | `configure` or `process` | `process` |
 //! | `body` | in `process`, only a record with this body sets it off | every record does |
 //! | `milliseconds` | how long `slow` takes | 50 |
@@ -47,8 +47,6 @@ enum How {
     BigMemory,
     /// Some time, busily; no failure unless the deadline is below it.
     Slow,
-    /// An answer that is no OTLP. In `configure` there is none.
-    Garbage,
     /// Columns, and each kept as long as the call lasts; no failure unless they take too long or too much memory. In
     /// `configure` there are none.
     Columns,
@@ -56,6 +54,8 @@ enum How {
     LogFlood,
     /// One line in the log, which is large.
     BigLog,
+    /// An answer that is no OTLP. In `configure` there is none.
+    Garbage,
     /// An error, which is an answer and no trap.
     Refuse,
 }
@@ -81,13 +81,13 @@ impl Filter for Trap {
     fn filter(&mut self, record: &mut Record<'_>) -> Verdict {
         let body = self.body.as_deref();
         if self.at == At::Process && body.is_none_or(|body| record.body() == Some(body.into())) {
+            if let How::Garbage = self.how {
+                record.replace(b"\xff");
+            }
             if let How::Columns = self.how {
                 for n in 0..self.times {
                     black_box(record.attribute(&n.to_string()));
                 }
-            }
-            if let How::Garbage = self.how {
-                record.replace(b"\xff");
             }
             // An undeclared route is how a filter written with the SDK has a batch refused.
             return self.spring().map_or(Verdict::route("refused"), |()| Verdict::Keep);
@@ -119,10 +119,12 @@ impl Trap {
                 let end = clock::now() + self.milliseconds * 1_000_000;
                 while clock::now() < end {}
             }
-            // What has columns, and is answered for, is a record.
-            How::Columns | How::Garbage => {}
+            // What has columns is a record.
+            How::Columns => {}
             How::LogFlood => (0..self.times).for_each(|n| log::info(&format!("line {n} of a flood"))),
             How::BigLog => log::info(&"big ".repeat(self.mebibytes << 18)),
+            // What is answered for is a record.
+            How::Garbage => {}
             How::Refuse => return Err("the trap refuses".into()),
         }
         Ok(())

@@ -1,5 +1,5 @@
 //! `sluicegate run`.
-use std::{io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, pin::pin, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
@@ -52,7 +52,7 @@ impl Run {
     async fn serve(self, config: Config, mut watch: Option<Watch>) -> Result<(), Failure> {
         let mut shutdown = pin!(shutdown().context("can't listen for signals").map_err(Failure::Runtime)?);
         // From here on it is no end: what is asked for while filters are loading is done afterwards.
-        let hangup = signal(SignalKind::hangup()).context("can't listen for signals").map_err(Failure::Runtime)?;
+        let mut hangup = signal(SignalKind::hangup()).context("can't listen for signals").map_err(Failure::Runtime)?;
         if let Some(watch) = &mut watch {
             watch.follow(reload::files(&config)).await;
         }
@@ -76,7 +76,6 @@ impl Run {
             stopping.cancel();
             ended
         };
-        let mut hangup = hangup;
         let reloading = stopping.run_until_cancelled(reloader.run(async || hangup.recv().await, watch));
         let (ended, _) = tokio::join!(serving, reloading);
         ended.map_err(|e| {
@@ -100,7 +99,7 @@ async fn prepare(config: Config, path: PathBuf, cache: Option<Cache>) -> Result<
     let server = Server::bind(&config, &access, shared.metrics.clone(), entrance).await.map_err(at_runtime)?;
     current.open(&config).map_err(at_runtime)?;
     announce(&server, &filters).context("can't tell who listens where").map_err(Failure::Runtime)?;
-    Ok((server, Reloader::new(path, Arc::new(config), current, shared)))
+    Ok((server, Reloader::new(path, config, current, shared)))
 }
 
 /// A port in use or a read-only folder is not wrong in the configuration, though that is where it shows.

@@ -12,14 +12,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::batch::{Column, Field};
 use crate::config::{Recycle, Span, Spanned};
+use crate::testing::component;
 
 mod hostile;
-#[path = "../../tests/support/component.rs"]
-mod support;
-
 /// A processor over one of the components that `cargo xtask filters` builds.
 fn processor(guest: &str, settings: &Value) -> Processor {
-    let component = support::component(guest);
+    let component = component(guest);
     let Value::Object(settings) = settings.clone() else { panic!("settings are a map") };
     let nowhere = Span::default();
     Processor {

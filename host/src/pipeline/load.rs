@@ -77,6 +77,7 @@ impl Pipelines {
             }
         };
         let filters = load_filters(config, shared.cache.clone(), &mut problems).await;
+        let thread = start_thread(config, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -92,14 +93,11 @@ impl Pipelines {
             Some((signal, Fed::new(receivers, all(exporters))))
         };
         let configured = &config.pipelines;
-        let logs = match &configured.logs {
-            Some(logs) => {
-                let chain = Chain { links: links(logs, filters, config, metrics)? };
-                let routes = takes(logs).into_iter().map(|(name, takes)| (destination(name), takes));
-                Some(Fed::new(&logs.receivers, LogsPipeline { chain, routes: Routes::new(routes) }))
-            }
-            None => None,
-        };
+        let logs = configured.logs.as_ref().map(|logs| {
+            let chain = Chain { links: links(logs, filters, thread.as_ref(), config, metrics) };
+            let routes = takes(logs).into_iter().map(|(name, takes)| (destination(name), takes));
+            Fed::new(&logs.receivers, LogsPipeline { chain, routes: Routes::new(routes) })
+        });
         let others = [
             (Signal::Traces, &configured.traces),
             (Signal::Metrics, &configured.metrics),
@@ -210,33 +208,36 @@ fn undeclared<'a>(
     })
 }
 
-/// The chain. Its shadows, if there are any, share a thread.
+/// The thread that all shadows share, if there are any.
+fn start_thread(config: &Config, problems: &mut Diagnostics) -> Option<Arc<Thread>> {
+    config.processors.values().find(|processor| matches!(processor.mode, Mode::Shadow(_)))?;
+    let thread = Thread::start().map_err(|error| {
+        problems.push(Diagnostic::file(&config.source.path, format!("can't start a thread for shadows: {error}")));
+    });
+    thread.ok().map(Arc::new)
+}
+
 fn links(
     logs: &LogsConfig,
     mut filters: BTreeMap<String, Filter>,
+    thread: Option<&Arc<Thread>>,
     config: &Config,
     metrics: &Metrics,
-) -> Result<Vec<Link>, Diagnostics> {
-    let mut thread = None;
+) -> Vec<Link> {
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
         let processor = &config.processors[&name.value];
         filter.count_by(metrics.suppressed_log_lines(&name.value));
-        Ok(match processor.mode {
+        match processor.mode {
             Mode::Enforce { share } => {
                 Link::Enforce(Enforcer::new(filter, processor, share, metrics.processor(&name.value)))
             }
             Mode::Shadow(settings) => {
-                let thread = match &thread {
-                    Some(thread) => Arc::clone(thread),
-                    None => Arc::clone(thread.insert(Arc::new(Thread::start().map_err(|error| {
-                        config.diagnostic(name.span, format!("can't start a thread for shadows: {error}"))
-                    })?))),
-                };
+                let thread = Arc::clone(thread.expect("it was started where there is a shadow"));
                 let counts = metrics.shadow(&name.value);
                 Link::Shadow(Shadow::new(filter, settings, processor.max_rows, counts, thread))
             }
-        })
+        }
     };
     logs.processors.iter().map(link).collect()
 }

@@ -183,12 +183,13 @@ impl Show {
             before.show(rows.clone());
             batch.show(rows);
             let call = self.filter.process(batch).await;
-            copied.shown(before.len() as u64);
             self.counts.duration(call.duration);
             match call.result {
                 Ok(applied) => self.decided(&before, &call.batch, &applied),
                 Err(failure) => self.failed(&before, &failure),
             }
+            // Last, so that whoever sees that all were shown sees what came of it.
+            copied.shown(before.len() as u64);
             batch = call.batch;
         }
     }

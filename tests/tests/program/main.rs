@@ -16,6 +16,7 @@ mod overload;
 mod poison;
 mod refusals;
 mod retry;
+mod shadow;
 mod shutdown;
 mod soak;
 mod swaps;

@@ -7,16 +7,13 @@ use super::*;
 use crate::config::{Processor, Span, Spanned};
 use crate::filter::Engine;
 use crate::telemetry::Metrics;
-use crate::testing::logs_bytes;
-
-#[path = "../../../tests/support/component.rs"]
-mod support;
+use crate::testing::{component, logs_bytes};
 
 const SETTINGS: config::Shadow = config::Shadow { queue: 1 << 20, samples_per_minute: 6, sample_bodies: false };
 
 async fn filter(guest: &str, settings: Value) -> Filter {
     let Value::Object(settings) = settings else { panic!("settings are a map") };
-    let component = Spanned::new(support::component(guest), Span::default());
+    let component = Spanned::new(component(guest), Span::default());
     let processor = Processor {
         deadline: Duration::from_secs(60),
         ..Processor::new(component, Spanned::new(settings, Span::default()))
