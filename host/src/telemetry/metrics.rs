@@ -469,6 +469,7 @@ mod tests {
         processor.routed("audit", 2);
         processor.changed(4);
         processor.failed("trap");
+        metrics.suppressed_log_lines("wasm/redact").increment(8);
         processor.treated("trap", "drop", 3);
         processor.circuit(true);
         processor.duration(Duration::from_micros(30));
