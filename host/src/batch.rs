@@ -193,6 +193,12 @@ impl Batch {
         self.index.memory() + size_of_val(&*self.live) + size_of_val(&*self.labels)
     }
 
+    /// The size of the request in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// How many rows no filter has dropped so far, of those that are shown.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -29,6 +29,7 @@ mod tests;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use metrics::Counter;
 use tokio::sync::Semaphore;
 
 pub use cache::Cache;
@@ -39,7 +40,7 @@ pub(crate) use log::line;
 
 use crate::batch::{Applied, Batch, Outcome, Verdict};
 use crate::config::Processor;
-use crate::telemetry::ProcessorMetrics;
+use crate::work;
 use instance::{Blueprint, Instance, StartError};
 use load::Loaded;
 
@@ -49,6 +50,10 @@ const MAX_VERDICTS: usize = 256;
 /// Most changes in an answer. Each may cover every row, so that a filter needs one for each field it changes; this
 /// is room for thousands of attributes, and keeps an answer of endless tiny changes from occupying the host.
 const MAX_CHANGES: usize = 4096;
+
+/// Up to so many bytes of a request, times changes, an answer is applied by the thread that got it: milliseconds of work,
+/// beside which handing it over costs nothing.
+const APPLIED_AT_ONCE: usize = 64 << 20;
 
 /// A processor that is loaded, configured and ready to be called, from any number of tasks at once.
 pub struct Filter {
@@ -131,8 +136,8 @@ impl Filter {
     }
 
     /// Counts, from now on and for what was before, the lines that the filter wants to log and may not.
-    pub fn count_by(&self, counts: &ProcessorMetrics) {
-        self.blueprint.log().count_by(counts.suppressed_log_lines());
+    pub fn count_by(&self, counter: Counter) {
+        self.blueprint.log().count_by(counter);
     }
 
     /// The size of the component's file in bytes.
@@ -190,12 +195,14 @@ impl Filter {
         }
     }
 
-    async fn call(&self, mut instance: Instance, mut batch: Batch) -> Call {
+    async fn call(&self, mut instance: Instance, batch: Batch) -> Call {
         let ran = if instance.calls() == 0 { Ran::Fresh } else { Ran::Used };
         let started = Instant::now();
-        let answer;
-        (batch, answer) = instance.process(batch).await;
-        let result = answer.and_then(|outcome| self.apply(outcome, &mut batch));
+        let (batch, answer) = instance.process(batch).await;
+        let (batch, result) = match answer {
+            Ok(outcome) => self.apply(outcome, batch).await,
+            Err(failure) => (batch, Err(failure)),
+        };
         let duration = started.elapsed();
         if result.is_ok() {
             self.put_back(instance);
@@ -216,8 +223,29 @@ impl Filter {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks what only this filter's plan can tell, then leaves the rest to the batch.
-    fn apply(&self, outcome: Outcome, batch: &mut Batch) -> Result<Applied, Failure> {
+    /// Applies an answer, if it is right. What takes long is done where it holds up no other request.
+    async fn apply(&self, outcome: Outcome, mut batch: Batch) -> (Batch, Result<Applied, Failure>) {
+        if let Err(failure) = self.check(&outcome) {
+            return (batch, Err(failure));
+        }
+        let takes_long = outcome.changes.len().saturating_mul(batch.size()) > APPLIED_AT_ONCE;
+        let apply = move || {
+            let applied = batch.apply(outcome);
+            (batch, applied)
+        };
+        let (batch, applied) = match takes_long {
+            false => apply(),
+            true => match work::run(apply).await {
+                Some(done) => done,
+                // The process is at its end, and so is whoever waits for this.
+                None => std::future::pending().await,
+            },
+        };
+        (batch, applied.map_err(|invalid| Failure::invalid(invalid.0)))
+    }
+
+    /// Checks what only this filter's plan can tell. The rest is left to the batch.
+    fn check(&self, outcome: &Outcome) -> Result<(), Failure> {
         if outcome.verdicts.len() > MAX_VERDICTS {
             let count = outcome.verdicts.len();
             return Err(Failure::invalid(format!("{count} verdicts, of which at most {MAX_VERDICTS} can be used")));
@@ -236,7 +264,7 @@ impl Filter {
                 )));
             }
         }
-        batch.apply(outcome).map_err(|invalid| Failure::invalid(invalid.0))
+        Ok(())
     }
 }
 

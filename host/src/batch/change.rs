@@ -13,6 +13,10 @@ use super::{Batch, Change, Column, Field, InvalidOutcome};
 /// stands for all rows is written once for each, so a small answer can become a huge request.
 const MAX_GROWTH: usize = 64 * MIB;
 
+/// How many bytes an answer may have looked through for fields that it removes, each of which every record is searched
+/// for: a second of work, which no deadline interrupts. Fifty fields removed from 40 MiB of records.
+const MAX_SEARCHED: usize = 2048 * MIB;
+
 const MIB: usize = 1 << 20;
 
 /// All changes of a batch so far, by field.
@@ -279,10 +283,35 @@ impl Batch {
             let cells = if self.changes.of(&change.field).is_some() { 0 } else { self.index.rows.len() * 4 };
             growth = growth.saturating_add(added).saturating_add(cells);
         }
+        self.check_removals(changes)?;
         if growth > MAX_GROWTH {
             return Err(InvalidOutcome(format!("the changes would add {} MiB to it, {}", growth / MIB, too_much())));
         }
         Ok(growth)
+    }
+}
+
+impl Batch {
+    /// Whether looking for what is to be removed is in proportion.
+    fn check_removals(&self, changes: &[Change]) -> Result<(), InvalidOutcome> {
+        let removals = changes.iter().filter(|change| change.values.kinds.contains(&kind::ABSENT));
+        let (of_records, of_envelopes): (Vec<_>, Vec<_>) =
+            removals.partition(|change| change.field.level() == Level::Record);
+        if of_records.is_empty() && of_envelopes.is_empty() {
+            return Ok(());
+        }
+        let sizes = self.live.iter().map(|&row| self.row(row).span).map(|span| (span.end - span.start) as usize);
+        // A resource may stand in pieces anywhere in the request.
+        let searched = of_records.len() * sizes.sum::<usize>() + of_envelopes.len() * self.bytes.len();
+        if searched > MAX_SEARCHED {
+            return Err(InvalidOutcome(format!(
+                "{} removals would look through {} MiB, where an answer may look through {} MiB",
+                of_records.len() + of_envelopes.len(),
+                searched / MIB,
+                MAX_SEARCHED / MIB
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -235,10 +235,12 @@ fn links(
 ) -> Vec<Link> {
     let link = |name: &Spanned<String>| {
         let filter = filters.remove(&name.value).expect("a processor stands in one chain, once");
-        let (processor, counts) = (&config.processors[&name.value], metrics.processor(&name.value));
-        filter.count_by(&counts);
+        let processor = &config.processors[&name.value];
+        filter.count_by(metrics.suppressed_log_lines(&name.value));
         match processor.mode {
-            Mode::Enforce { share } => Link::Enforce(Enforcer::new(filter, processor, share, counts)),
+            Mode::Enforce { share } => {
+                Link::Enforce(Enforcer::new(filter, processor, share, metrics.processor(&name.value)))
+            }
             Mode::Shadow(settings) => {
                 let thread = Arc::clone(thread.expect("it was started where there is a shadow"));
                 let counts = metrics.shadow(&name.value);

@@ -60,7 +60,6 @@ pub struct ProcessorMetrics {
     dropped: Arc<Bounded>,
     routed: Arc<Bounded>,
     failures: Arc<Bounded>,
-    suppressed_log_lines: Counter,
     circuit: Gauge,
     /// For counters by two labels, whose values are few and ours.
     metrics: Metrics,
@@ -212,11 +211,15 @@ impl Metrics {
             dropped: self.bounded("filter_dropped_log_records", name, "reason"),
             routed: self.bounded("filter_routed_log_records", name, "route"),
             failures: self.bounded("filter_failures", name, "kind"),
-            suppressed_log_lines: self.counter("filter_suppressed_log_lines", &labels),
             circuit: self.recorder.register_gauge(&key("filter_circuit_open", &labels), &METADATA),
             metrics: self.clone(),
             name: name.into(),
         }
+    }
+
+    /// Counts the lines that the filter of the processor `name` wants to log and may not.
+    pub fn suppressed_log_lines(&self, name: &str) -> Counter {
+        self.counter("filter_suppressed_log_lines", &[("processor", name)])
     }
 
     /// The metrics of the exporter `name`.
@@ -390,11 +393,6 @@ impl ProcessorMetrics {
     pub fn failed(&self, kind: &str) {
         self.failures.add(kind, 1);
     }
-
-    /// Counts the lines that the filter wanted to log and might not.
-    pub fn suppressed_log_lines(&self) -> Counter {
-        self.suppressed_log_lines.clone()
-    }
 }
 
 impl ExporterMetrics {
@@ -471,6 +469,7 @@ mod tests {
         processor.routed("audit", 2);
         processor.changed(4);
         processor.failed("trap");
+        metrics.suppressed_log_lines("wasm/redact").increment(8);
         processor.treated("trap", "drop", 3);
         processor.circuit(true);
         processor.duration(Duration::from_micros(30));

@@ -14,8 +14,8 @@ use sluicegate_tests::{
 use tokio::task::JoinSet;
 use tonic::Code;
 
-/// Most memory that the process may use: twice what it takes without a filter that does harm, and far less than what
-/// one tries to get.
+/// Most memory that the process may use: some for itself, eight instances of 16 MiB, and far less than what filters try to
+/// get.
 const MEMORY_MIB: usize = 256;
 
 /// The limits of a hostile filter. Its deadline is long beside what a sound call takes on a busy machine.
@@ -44,7 +44,8 @@ async fn check(filter: &str, settings: &str, deadline: &str, kind: &str, on_fail
     let sink = Sink::start();
     let keys =
         format!("settings: {{ {settings}, body: poison }}, deadline: {deadline}, on_failure: {on_failure}, {LIMITS}");
-    let config = Config::to(&sink.endpoint()).filter(filter, &keys);
+    // What the filter of wrong answers may answer with.
+    let config = Config::to(&sink.endpoint()).filter(filter, &keys).exporter("debug", "{}").route("declared", "debug");
     let sluicegate = Sluicegate::start(&config.yaml()).await.unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut poisonous = JoinSet::new();
     for _ in 0..2 {

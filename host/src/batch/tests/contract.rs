@@ -406,3 +406,18 @@ fn a_request_has_a_million_records_at_the_most() {
     assert_eq!(records(1 << 20).unwrap().len(), 1 << 20);
     assert_eq!(records((1 << 20) + 1).unwrap_err().reason, "ExportLogsServiceRequest: more than 1048576 log_records");
 }
+
+#[test]
+fn removals_search_in_proportion() {
+    let heavy = LogRecord { body: Some(string(&"x".repeat(2 << 20))), ..LogRecord::default() };
+    let removals = |of: fn(String) -> Field, count: usize| {
+        let change = |n: usize| Change { field: of(n.to_string()), rows: vec![], values: column(0, [b""]) };
+        Outcome { changes: (0..count).map(change).collect(), ..Outcome::default() }
+    };
+    let mut batch = batch(vec![heavy]);
+    for of in [Field::Attribute, Field::ScopeAttribute, Field::ResourceAttribute] {
+        assert_eq!(batch.apply(removals(of, 1000)).unwrap(), Applied::default());
+        let refused = batch.apply(removals(of, 1100)).unwrap_err();
+        assert!(refused.0.contains("where an answer may look through 2048 MiB"), "{refused}");
+    }
+}
