@@ -90,12 +90,12 @@ impl Circuit {
             Position::Open { until, interval, failure } => {
                 let left = until.saturating_duration_since(Instant::now());
                 if !left.is_zero() {
-                    return Admission::Leave(failure.clone(), left.min(LONGEST_DELAY));
+                    return Admission::Leave(left_alone(failure), left.min(LONGEST_DELAY));
                 }
                 state.position = Position::Trial { interval: *interval, failure: failure.clone() };
                 run(true)
             }
-            Position::Trial { failure, .. } => Admission::Leave(failure.clone(), TRIAL_DELAY),
+            Position::Trial { failure, .. } => Admission::Leave(left_alone(failure), TRIAL_DELAY),
         }
     }
 
@@ -146,6 +146,11 @@ impl Circuit {
         // Each change is a single assignment, so it is whole after a panic, too.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is said of records that are not shown to a filter.
+fn left_alone(failure: &Failure) -> Failure {
+    Failure { kind: failure.kind, message: format!("the filter keeps failing and is left alone, as {failure}") }
 }
 
 impl Attempt<'_> {
@@ -219,7 +224,10 @@ mod tests {
 
     fn left(circuit: &Circuit) -> (String, Duration) {
         match circuit.admit() {
-            Admission::Leave(failure, left) => (failure.message, left),
+            Admission::Leave(failure, left) => {
+                let reason = failure.message.strip_prefix("the filter keeps failing and is left alone, as ");
+                (reason.expect("it says so").to_owned(), left)
+            }
             Admission::Run(_) => panic!("it runs"),
         }
     }

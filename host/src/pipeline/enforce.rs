@@ -100,7 +100,7 @@ impl Enforcer {
     /// Treats the rows that the filter can't handle, and shows what is left of all, `others` that it was not to see
     /// included. `delay` is what a sender is asked to wait that has to send its request again.
     fn settle(&self, shown: Shown, mut others: Rows, entry: &mut Entry<'_>, delay: Duration) -> Result<Batch, Error> {
-        let Shown { mut batch, done, offenders, applied, has_worked } = shown;
+        let Shown { mut batch, done, offenders, applied, has_worked, failure } = shown;
         entry.applied.add(applied);
         // Otherwise the sender keeps a request of which nothing could be filtered.
         let goes_on = has_worked || !others.is_empty();
@@ -111,6 +111,9 @@ impl Enforcer {
             self.reports.say(failure, rows.len(), "left with their sender, and so is all of the request");
             let (processor, message) = (self.filter.name().to_owned(), failure.message.clone());
             return Err(Error::Filter { processor, message, delay });
+        }
+        if let Some(failure) = failure.filter(|_| offenders.is_empty()) {
+            self.reports.say(&failure, 0, "all filtered in the end, in smaller parts");
         }
         others.add(done);
         for offender in offenders {

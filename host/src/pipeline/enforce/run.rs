@@ -12,8 +12,13 @@ use super::Enforcer;
 use crate::pipeline::circuit::Attempt;
 
 /// How many calls may fail before a batch is divided no more. A record that stands alone among 8,192 takes 14 of them,
-/// and every further one about ten.
-const MAX_FAILED_CALLS: u32 = 64;
+/// and every further one about ten, so this tells some fifty apart. An instance and a call that fails at once take some
+/// tens of microseconds.
+const MAX_FAILED_CALLS: u32 = 512;
+
+/// How many calls may fail while none has worked: this filter fails on everything. Enough to get to four bad records that
+/// stand before all good ones.
+const MAX_CALLS_IN_VAIN: u32 = 48;
 
 /// How long failed calls may take in all before a batch is divided no more, in deadlines. A filter that loops on one
 /// record of 8,192 takes 15.
@@ -39,6 +44,8 @@ pub(super) struct Shown {
     pub(super) applied: Applied,
     /// Whether it handled any rows.
     pub(super) has_worked: bool,
+    /// How it failed last, if it did.
+    pub(super) failure: Option<Failure>,
 }
 
 /// Rows that a filter can't handle.
@@ -73,6 +80,7 @@ struct Part {
 /// What failures may cost.
 struct Budget {
     failed_calls: u32,
+    most_failures: u32,
     failed_starts: u32,
     /// How many calls failed when nothing was divided any more.
     last_failures: u32,
@@ -92,7 +100,14 @@ impl Shown {
     }
 
     fn new(batch: Batch) -> Self {
-        Self { batch, done: Rows::default(), offenders: Vec::new(), applied: Applied::default(), has_worked: false }
+        Self {
+            batch,
+            done: Rows::default(),
+            offenders: Vec::new(),
+            applied: Applied::default(),
+            has_worked: false,
+            failure: None,
+        }
     }
 }
 
@@ -131,6 +146,7 @@ impl<'a> Run<'a> {
         match result {
             Ok(applied) => {
                 self.attempt.worked();
+                self.budget.most_failures = MAX_FAILED_CALLS;
                 self.shown.has_worked = true;
                 self.shown.applied.add(applied);
                 self.shown.done.add(self.shown.batch.take());
@@ -139,6 +155,7 @@ impl<'a> Run<'a> {
                 self.attempt.failed(&failure);
                 self.enforcer.counts.failed(failure.kind.as_str());
                 self.budget.spend(duration);
+                self.shown.failure = Some(failure.clone());
                 let rows = self.shown.batch.set_aside();
                 self.failed(Part { rows, ..part }, failure, ran);
             }
@@ -154,18 +171,18 @@ impl<'a> Run<'a> {
                 self.budget.failed_starts += 1;
                 self.parts.push(Part { failures, ..part });
                 if self.budget.failed_starts >= MAX_FAILED_STARTS {
-                    self.give_up(failure);
+                    self.give_up(failure.clone());
                 }
             }
             (Ran::Fresh, 1) if failure.kind != FailureKind::Deadline || part.slow + 1 >= SLOW => {
-                self.shown.offenders.push(Offender { rows: part.rows, failure, is_proven: true });
+                self.shown.offenders.push(Offender { rows: part.rows, failure: failure.clone(), is_proven: true });
             }
             (Ran::Used | Ran::Fresh, _) if !self.budget.divides() => {
                 let is_rejected = *self.enforcer.on_failure.of(failure.kind) == Treatment::Reject;
                 self.shown.offenders.push(Offender { rows: part.rows, failure: failure.clone(), is_proven: false });
-                // When the whole request is rejected there is no use in going on, either.
-                if is_rejected || !self.budget.shows() {
-                    self.give_up(failure);
+                // When the whole request is rejected there is no use in going on.
+                if is_rejected {
+                    self.give_up(failure.clone());
                 }
             }
             // What the instance kept of other batches may be why, or the machine was busy.
@@ -175,6 +192,9 @@ impl<'a> Run<'a> {
                 let (first, second) = part.rows.halves();
                 self.parts.extend([second, first].map(|rows| Part { rows, failures, slow: 0 }));
             }
+        }
+        if !self.budget.divides() && !self.budget.shows() {
+            self.give_up(failure);
         }
     }
 
@@ -194,6 +214,7 @@ impl Budget {
         let left = last.saturating_duration_since(now);
         Self {
             failed_calls: 0,
+            most_failures: MAX_CALLS_IN_VAIN,
             failed_starts: 0,
             last_failures: 0,
             time: deadline.saturating_mul(MAX_DEADLINES),
@@ -212,10 +233,10 @@ impl Budget {
     }
 
     fn divides(&self) -> bool {
-        self.failed_calls < MAX_FAILED_CALLS && !self.time.is_zero() && Instant::now() < self.divides_until
+        self.failed_calls < self.most_failures && !self.time.is_zero() && Instant::now() < self.divides_until
     }
 
-    /// Whether parts may be shown although one failed that was not divided.
+    /// Whether parts may still be shown although nothing is divided any more.
     fn shows(&self) -> bool {
         self.last_failures < MAX_LAST_FAILURES && Instant::now() < self.shows_until
     }
