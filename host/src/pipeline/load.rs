@@ -107,11 +107,11 @@ impl Pipelines {
         Ok((Self { logs, untouched, exporters }, failures))
     }
 
-    /// Requests take them from now on.
-    pub(super) fn begin(&self) {
+    /// Requests take others from now on.
+    pub(super) fn retire(&self) {
         for link in self.logs.iter().flat_map(|logs| &logs.pipeline.chain.links) {
             if let Link::Enforce(enforcer) = link {
-                enforcer.begin();
+                enforcer.retire();
             }
         }
     }

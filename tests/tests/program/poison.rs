@@ -105,20 +105,21 @@ async fn several_are_told_apart_and_too_many_are_not() {
     let config = failing("panic", "on_failure: drop, circuit_breaker: { enabled: false }", [&main, &aside]);
     let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
     let sender = sluicegate.sender();
-    sender.send_logs(&request(RECORDS, &[0, 3000, 3001, RECORDS - 1])).await.expect("all others are good");
-    assert_eq!(taken(&main), (RECORDS - 4, 0));
+    let few: Vec<usize> = (0..RECORDS).step_by(RECORDS / 20).chain([3000, 3001, RECORDS - 1]).collect();
+    sender.send_logs(&request(RECORDS, &few)).await.expect("all others are good");
+    assert_eq!(taken(&main), (RECORDS - few.len(), 0));
 
     // Every tenth: what could not be told apart is treated like them, and no poison passes.
     let poison: Vec<usize> = (0..RECORDS).step_by(10).collect();
     sender.send_logs(&request(RECORDS, &poison)).await.expect("what is treated is acknowledged");
     let (more, none) = taken(&main);
-    assert!(more > RECORDS - 4 && none == 0, "{more}, {none}");
+    assert!(more > RECORDS - few.len() && none == 0, "{more}, {none}");
     let page = sluicegate.page().await.expect("a page of metrics");
     let accounts = page.accounts();
     assert!(accounts.balance() && accounts.accepted == 2 * RECORDS as u64, "{accounts:?}");
     assert_eq!(accounts.dropped, treated(&page, "trap", "drop"));
     let failures = page.sum("filter_failures", &[]);
-    assert!(failures <= 2 * 64 + 32, "{failures} calls");
+    assert!(failures <= 2 * 512 + 32, "{failures} calls");
 }
 
 #[tokio::test]
