@@ -4,6 +4,7 @@ mod account;
 mod chain;
 mod circuit;
 mod current;
+mod describe;
 mod enforce;
 mod load;
 mod route;
