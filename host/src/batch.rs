@@ -4,6 +4,7 @@ mod change;
 mod column;
 mod compare;
 mod encode;
+mod envelope;
 mod index;
 mod part;
 mod schema;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 pub use compare::ChangedField;
 
 use change::{Changes, Level};
+use envelope::Envelopes;
 use index::{Index, Row};
 
 pub use part::Rows;
@@ -160,6 +162,8 @@ pub struct Batch {
     /// The names of the routes that were given so far.
     routes: Vec<String>,
     changes: Changes,
+    /// What the changes made of resources and scopes, once that is known, while rows are set aside.
+    envelopes: Option<Envelopes>,
     /// Records that filters put in place of received ones, framed like those.
     replaced: Vec<u8>,
     replacements: Vec<Row>,
@@ -182,6 +186,7 @@ impl Batch {
             labels: vec![0; rows],
             routes: Vec::new(),
             changes: Changes::default(),
+            envelopes: None,
             replaced: Vec::new(),
             replacements: Vec::new(),
         })
@@ -190,6 +195,13 @@ impl Batch {
     /// How many bytes it takes beside the request's own. A record may be as short as two bytes, and its row is longer.
     #[must_use]
     pub fn memory(&self) -> usize {
+        // In parts, a row's number stands among those set aside, in a part, and then in what is left of it.
+        let in_parts = 3 * size_of::<u32>() * self.index.rows.len();
+        self.tables() + in_parts
+    }
+
+    /// How many bytes its own tables take.
+    fn tables(&self) -> usize {
         self.index.memory() + size_of_val(&*self.live) + size_of_val(&*self.labels)
     }
 
@@ -231,17 +243,19 @@ impl Batch {
     }
 
     fn apply_verdicts(&mut self, rows: &[u8], verdicts: &[Verdict], applied: &mut Applied) {
-        let mut counts = [0_u64; 256];
-        for &verdict in rows {
-            counts[usize::from(verdict)] += 1;
+        // Of each verdict how many rows it was given, and the first of them.
+        let mut given = [(0_u64, 0_u32); 256];
+        for (row, &verdict) in rows.iter().enumerate() {
+            let (count, first) = &mut given[usize::from(verdict)];
+            if *count == 0 {
+                *first = row as u32;
+            }
+            *count += 1;
         }
         let mut labels = vec![None; verdicts.len()];
-        for (i, (verdict, (label, count))) in verdicts.iter().zip(labels.iter_mut().zip(counts)).enumerate() {
-            if count > 0
-                && *verdict != Verdict::Keep
-                && let Some(first) = rows.iter().position(|&row| usize::from(row) == i)
-            {
-                applied.first.push((verdict.clone(), first as u32));
+        for (verdict, (label, (count, first))) in verdicts.iter().zip(labels.iter_mut().zip(given)) {
+            if count > 0 && *verdict != Verdict::Keep {
+                applied.first.push((verdict.clone(), first));
             }
             match verdict {
                 _ if count == 0 => {}
@@ -279,17 +293,8 @@ impl Batch {
         let mut changed = vec![false; if changes.is_empty() { 0 } else { self.len() }];
         let (of_records, of_envelopes): (Vec<_>, Vec<_>) =
             changes.into_iter().partition(|change| change.field.level() == Level::Record);
-        // What is the same for all rows splits nothing.
-        let splits = of_envelopes.iter().any(|change| !change.rows.is_empty() || change.values.kinds.len() > 1);
-        let before = splits.then(|| self.changes.clone());
-        for change in of_envelopes {
-            self.apply_change(change, &mut changed);
-        }
-        if let Some(before) = before
-            && let Err(invalid) = self.check_envelopes()
-        {
-            self.changes = before;
-            return Err(invalid);
+        if !of_envelopes.is_empty() {
+            self.change_envelopes(of_envelopes, &mut changed)?;
         }
         for change in of_records {
             self.apply_change(change, &mut changed);

@@ -1,13 +1,13 @@
 //! Runs WebAssembly filters over a batch.
 //!
-//! An [`Engine`] stands for the whole process, a [`Filter`] for one processor of the configuration. A filter keeps a
+//! An [`Engine`] stands for all filters of a configuration, a [`Filter`] for one processor of the configuration. A filter keeps a
 //! pool of instances; each call takes one, lends it the batch and puts it back. An instance that failed, or whose
 //! call was cancelled midway, is thrown away: nobody knows what state it is in. One that is worn is replaced, too.
 //!
 //! | module | does |
 //! | --- | --- |
 //! | `bindings` | what the world in `wit/` generates |
-//! | `engine` | the process's compiler, memory and clock ticks |
+//! | `engine` | a configuration's compiler, memory and clock ticks |
 //! | `cache` | components that were compiled before |
 //! | `load` | file → component that fits the world |
 //! | `instance` | one sandbox: its limits, its deadline, its calls |
@@ -55,12 +55,17 @@ const MAX_CHANGES: usize = 4096;
 /// beside which handing it over costs nothing.
 const APPLIED_AT_ONCE: usize = 64 << 20;
 
+/// As how many bytes a row counts there. Each change looks at each row, however small its record is.
+const WEIGHT_OF_A_ROW: usize = 64;
+
 /// A processor that is loaded, configured and ready to be called, from any number of tasks at once.
 pub struct Filter {
     name: String,
     blueprint: Blueprint,
     routes: Vec<String>,
     size: usize,
+    /// Whether its caller's thread is there for nothing else.
+    applies_itself: bool,
     /// Last in, first out: the instance used last has the warmest memory.
     idle: Mutex<Vec<Instance>>,
     /// One for each instance that may exist. Fair: calls that wait are served in the order they came.
@@ -75,7 +80,7 @@ pub struct Call {
     /// What the answer did.
     pub result: Result<Applied, Failure>,
     /// From the moment the filter had the batch until its answer was applied. Waiting for an instance, or making
-    /// one, doesn't count.
+    /// one, doesn't count: it says nothing where the call [`ran`](Self::ran) nowhere.
     pub duration: Duration,
     /// Where it ran.
     pub ran: Ran,
@@ -118,6 +123,7 @@ impl Filter {
             blueprint,
             routes,
             size: loaded.size,
+            applies_itself: false,
             idle: Mutex::new(vec![instance]),
             permits: Semaphore::new(processor.max_instances.get()),
         })
@@ -144,6 +150,13 @@ impl Filter {
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// Applies every answer on the caller's thread, for one that nobody waits for. It may be one that gets a core last,
+    /// and would keep requests from their [turns](work) while it waits for it.
+    #[must_use]
+    pub fn applying_itself(self) -> Self {
+        Self { applies_itself: true, ..self }
     }
 
     /// Lets the filter decide over `batch` and applies what it answers.
@@ -228,12 +241,13 @@ impl Filter {
         if let Err(failure) = self.check(&outcome) {
             return (batch, Err(failure));
         }
-        let takes_long = outcome.changes.len().saturating_mul(batch.size()) > APPLIED_AT_ONCE;
+        let looked_at = batch.size().saturating_add(batch.len().saturating_mul(WEIGHT_OF_A_ROW));
+        let takes_long = outcome.changes.len().saturating_mul(looked_at) > APPLIED_AT_ONCE;
         let apply = move || {
             let applied = batch.apply(outcome);
             (batch, applied)
         };
-        let (batch, applied) = match takes_long {
+        let (batch, applied) = match takes_long && !self.applies_itself {
             false => apply(),
             true => match work::run(apply).await {
                 Some(done) => done,

@@ -29,6 +29,13 @@ pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
     }
 }
 
+/// Takes all turns, once they are free.
+#[cfg(test)]
+pub(crate) async fn all_turns() -> tokio::sync::OwnedSemaphorePermit {
+    let all = available_parallelism().map_or(1, NonZero::get) as u32;
+    Arc::clone(&TURNS).acquire_many_owned(all).await.expect("it is never closed")
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

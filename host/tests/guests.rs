@@ -51,6 +51,8 @@ async fn wasi_gives_a_guest_no_way_out() {
     check(3, FailureKind::Trap, "exit status 1").await;
     check(4, FailureKind::Trap, "resource table has no free keys").await;
     check(5, FailureKind::Trap, "requested len 1073741824 exceeds limit").await;
+    check(6, FailureKind::Trap, "more bytes than `check-write` permits").await;
+    check(7, FailureKind::Trap, "cannot write more zeroes than `check_write` allows").await;
 }
 
 /// Loads one of the components that `cargo xtask filters` builds, and listens to it.

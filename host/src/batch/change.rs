@@ -1,6 +1,6 @@
 //! Changes: what filters set and remove, checked, and kept beside the received bytes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::column::find_attribute;
 use super::index::{ATTRIBUTE, Row, check_nested};
@@ -11,13 +11,13 @@ use super::{Batch, Change, Column, Field, InvalidOutcome};
 
 /// How many bytes the changes of one batch may add to it: as much as a request may weigh by default. A value that
 /// stands for all rows is written once for each, so a small answer can become a huge request.
-const MAX_GROWTH: usize = 64 * MIB;
+pub(super) const MAX_GROWTH: usize = 64 * MIB;
 
 /// How many bytes an answer may have looked through for fields that it removes, each of which every record is searched
 /// for: a second of work, which no deadline interrupts. Fifty fields removed from 40 MiB of records.
 const MAX_SEARCHED: usize = 2048 * MIB;
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 
 /// All changes of a batch so far, by field.
 #[derive(Debug, Default, Clone)]
@@ -37,6 +37,21 @@ pub(super) struct FieldChanges {
     /// For each row of the request: 0 if it is as it was, otherwise the number of its value, counted from 1.
     pub(super) cells: Vec<u32>,
     values: Column,
+}
+
+/// What some rows had of some fields before those were changed.
+pub(super) struct Saved {
+    /// How many fields had changes.
+    fields: usize,
+    of_fields: Vec<SavedField>,
+}
+
+struct SavedField {
+    /// In [`Changes::fields`].
+    place: usize,
+    /// How many values, and how many bytes of them.
+    values: (usize, usize),
+    cells: Vec<u32>,
 }
 
 /// What a change of a field rewrites.
@@ -82,6 +97,59 @@ impl Changes {
 
     pub(super) fn any_at(&self, level: Level) -> bool {
         self.at(level).next().is_some()
+    }
+
+    /// The values of one level that `row` was given, with the numbers of their fields.
+    pub(super) fn values_at(&self, level: Level, row: u32) -> impl Iterator<Item = (usize, (u8, &[u8]))> {
+        let fields = self.fields.iter().enumerate().filter(move |(_, changes)| changes.field.level() == level);
+        fields.filter_map(move |(place, changes)| Some((place, changes.get(row)?)))
+    }
+
+    /// Whether two rows have the same changes of their resources and scopes.
+    pub(super) fn are_alike(&self, one: u32, other: u32) -> bool {
+        let of_envelopes = self.fields.iter().filter(|changes| changes.field.level() != Level::Record);
+        of_envelopes.into_iter().all(|changes| changes.cells[one as usize] == changes.cells[other as usize])
+    }
+
+    /// What these rows have of these fields, to be restored.
+    pub(super) fn save<'a>(&self, fields: impl Iterator<Item = &'a Field>, rows: &[u32]) -> Saved {
+        let mut places: Vec<_> = fields.filter_map(|field| self.places.get(field).copied()).collect();
+        places.sort_unstable();
+        places.dedup();
+        let save = |place: usize| {
+            let FieldChanges { values, cells, .. } = &self.fields[place];
+            let cells = rows.iter().map(|&row| cells[row as usize]).collect();
+            SavedField { place, values: (values.kinds.len(), values.data.len()), cells }
+        };
+        Saved { fields: self.fields.len(), of_fields: places.into_iter().map(save).collect() }
+    }
+
+    /// Undoes what was changed of those fields, in the same rows and no others, since they were saved.
+    pub(super) fn restore(&mut self, saved: Saved, rows: &[u32]) {
+        for new in self.fields.drain(saved.fields..) {
+            self.places.remove(&new.field);
+        }
+        for SavedField { place, values: (count, bytes), cells } in saved.of_fields {
+            let field = &mut self.fields[place];
+            field.values.kinds.truncate(count);
+            field.values.ends.truncate(count);
+            field.values.data.truncate(bytes);
+            for (&row, cell) in rows.iter().zip(cells) {
+                field.cells[row as usize] = cell;
+            }
+        }
+    }
+
+    /// How many bytes they take.
+    pub(super) fn memory(&self) -> usize {
+        let of_field = |changes: &FieldChanges| {
+            let FieldChanges { field, cells, values: Column { kinds, ends, data } } = changes;
+            // The field stands among the places, too.
+            let names = 2 * (size_of::<Field>() + field.attribute().map_or(0, str::len));
+            let values = size_of_val(&**cells) + kinds.len() + size_of_val(&**ends) + data.len();
+            size_of::<FieldChanges>() + names + values
+        };
+        self.fields.iter().map(of_field).sum()
     }
 
     fn of_mut(&mut self, field: &Field, rows: usize) -> &mut FieldChanges {
@@ -222,35 +290,6 @@ impl Batch {
         }
     }
 
-    /// Whether encoding would write so much of resources and scopes, once for each state that they are in, that it
-    /// is out of proportion.
-    pub(super) fn check_envelopes(&self) -> Result<(), InvalidOutcome> {
-        let (resources, scopes) = (self.index.resource_sizes(), self.index.scope_sizes());
-        let (mut seen_resources, mut seen_scopes) = (HashSet::new(), HashSet::new());
-        let mut size = 0_usize;
-        // What is set aside is in the states that it was in; rows of both are counted once, as their states are.
-        for &row in self.live.iter().chain(&self.aside) {
-            let (resource, scope) = (self.index.resource_of(row), self.index.rows[row as usize].scope);
-            let state = |level| self.changes.at(level).map(|changes| changes.get(row)).collect::<Vec<_>>();
-            let of_resource = state(Level::Resource);
-            if seen_scopes.insert((scope, of_resource.clone(), state(Level::Scope))) {
-                size = size.saturating_add(scopes[scope as usize]);
-            }
-            if seen_resources.insert((resource, of_resource)) {
-                size = size.saturating_add(resources[resource as usize]);
-            }
-        }
-        if size > self.bytes.len() + MAX_GROWTH {
-            return Err(InvalidOutcome(format!(
-                "changes of resources and scopes would split them into {} with {} MiB in all, {}",
-                seen_resources.len() + seen_scopes.len(),
-                size / MIB,
-                too_much()
-            )));
-        }
-        Ok(())
-    }
-
     fn replace_records(&mut self, rows: &[u32], values: &Column, changed: &mut [bool]) {
         let count = if rows.is_empty() { self.live.len() } else { rows.len() };
         for i in 0..count {
@@ -315,7 +354,7 @@ impl Batch {
     }
 }
 
-fn too_much() -> String {
+pub(super) fn too_much() -> String {
     format!("where a batch may grow by {} MiB", MAX_GROWTH / MIB)
 }
 

@@ -17,8 +17,14 @@ impl Batch {
     /// How many bytes a copy keeps alive, those of the request among them.
     #[must_use]
     pub fn weight(&self) -> usize {
+        self.bytes.len() + self.copied()
+    }
+
+    /// How many bytes are copied for a copy: nothing of the request itself.
+    #[must_use]
+    pub fn copied(&self) -> usize {
         let replaced = self.replaced.len() + size_of_val(&*self.replacements);
-        size_of::<Self>() + self.bytes.len() + self.memory() + self.changes.growth + replaced
+        size_of::<Self>() + self.tables() + self.changes.memory() + replaced
     }
 
     /// The fields that were changed since `before` was copied from this batch, in the rows that are left.

@@ -76,6 +76,7 @@ impl Batch {
     pub fn restore(&mut self, rows: Rows) {
         self.show(rows);
         self.aside = Vec::new();
+        self.envelopes = None;
     }
 
     /// Divides the rows that are shown: those on which a filter is tried that gets this share of them, from 0 to 1, and

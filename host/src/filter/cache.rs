@@ -64,6 +64,13 @@ pub(super) enum Source {
 /// What a file has to be for: SHA-256 over everything that the compiled code depends on.
 type Key = [u8; 32];
 
+/// What a file in the folder is, by its name.
+enum Kept {
+    Finished,
+    /// One that is being written.
+    Unfinished,
+}
+
 /// Why there is nothing to use.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
@@ -128,7 +135,10 @@ impl Cache {
             Ok(component) => return Ok((component, Source::Cache)),
             Err(Unusable::Missing) => {}
             Err(unusable) => {
-                tracing::warn!("the compiled component {} is not used, and replaced: {unusable}", file.display());
+                tracing::warn!(
+                    "the compiled component {} is not used: {unusable}. It is compiled anew",
+                    file.display()
+                );
             }
         }
         let (component, source) = compile()?;
@@ -178,14 +188,14 @@ impl Cache {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.0.path)? {
             let path = entry?.path();
-            let is = |end| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(end));
-            // Somebody else may have removed it by now.
-            let Ok(metadata) = path.symlink_metadata() else { continue };
+            let Some(kept) = path.file_name().and_then(|name| Kept::of(name.to_str()?)) else { continue };
+            // Somebody else may have removed it by now. What is no file is none of ours.
+            let Some(metadata) = path.symlink_metadata().ok().filter(Metadata::is_file) else { continue };
             let used = metadata.modified()?;
-            if is(UNFINISHED) && now.duration_since(used).is_ok_and(|age| age > STALE) {
-                remove(&path)?;
-            } else if is(SUFFIX) && path != written {
-                files.push((used, metadata.len(), path));
+            match kept {
+                Kept::Unfinished if now.duration_since(used).is_ok_and(|age| age > STALE) => remove(&path),
+                Kept::Finished if path != written => files.push((used, metadata.len(), path)),
+                Kept::Unfinished | Kept::Finished => {}
             }
         }
         files.sort();
@@ -195,7 +205,7 @@ impl Cache {
                 Some(left) => room = left,
                 None => {
                     room = 0;
-                    remove(path)?;
+                    remove(path);
                 }
             }
         }
@@ -295,9 +305,25 @@ fn deserialize(engine: &wasmtime::Engine, payload: &[u8]) -> wasmtime::Result<Co
     unsafe { Component::deserialize(engine, payload) }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// Removes what is not needed any more. Somebody else may have done so already, and what can't be removed does no harm.
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::debug!("can't remove {}: {error}", path.display());
+    }
+}
+
+impl Kept {
+    /// What a file of this name is, if it is one that [`Cache::write`] makes.
+    fn of(name: &str) -> Option<Self> {
+        let is_number = |text: &str, digits| {
+            text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let (key, end) = name.split_at_checked(2 * size_of::<Key>())?;
+        let writer = || end.strip_prefix('.')?.strip_suffix(UNFINISHED);
+        match is_number(key, 2 * size_of::<Key>()) {
+            true if end == SUFFIX => Some(Self::Finished),
+            true if is_number(writer()?, 16) => Some(Self::Unfinished),
+            _ => None,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The process's compiler, memory and clock ticks.
+//! The compiler, memory and clock ticks of one configuration's filters.
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::instance::State;
 
 /// How often a running filter lets others have its thread, and looks at its deadline. Shorter costs more switches
 /// than calls are long; longer makes neighbours on the same thread wait.
-const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// Most linear memories of one component. Filters have one; one that was composed with an adapter has two.
 const MEMORIES: u32 = 2;
@@ -30,7 +30,7 @@ const INSTANCE_SIZE: usize = 4 << 20;
 /// The address space set aside for one memory, so that the guest's addresses need no checks.
 const MEMORY_RESERVATION: u64 = 4 << 30;
 
-/// Everything that filters share. One a process: its address space is set aside up front.
+/// Everything that the filters of one configuration share: its address space is set aside up front.
 pub struct Engine {
     pub(super) wasmtime: wasmtime::Engine,
     pub(super) linker: Linker<State>,

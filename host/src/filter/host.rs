@@ -1,9 +1,10 @@
 //! The functions that a filter may call, and what crosses the border on the way.
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime::component::Resource;
 
 use super::bindings::sluicegate::filter::{clock, logging, logs};
+use super::engine::TICK;
 use super::failure::OverLimit;
 use super::instance::State;
 use super::log::{Level, MAX_LINE};
@@ -20,12 +21,18 @@ impl logs::HostBatch for State {
         Ok(u32::try_from(self.lent()?.len())?)
     }
 
-    fn column(&mut self, _batch: Resource<LentBatch>, of: logs::Field) -> wasmtime::Result<logs::Column> {
+    async fn column(&mut self, _batch: Resource<LentBatch>, of: logs::Field) -> wasmtime::Result<logs::Column> {
         self.check_deadline()?;
+        let started = Instant::now();
         // Nothing of it stays on the host: what a filter hoards, it hoards in its own memory. So that is also the
         // most it can take at once.
         let column = self.lent()?.column(&of.into(), self.memory_limit());
-        Ok(column.map_err(|error| OverLimit(format!("asked for too much: {error} (`memory_limit_mib`)")))?.into())
+        let column = column.map_err(|error| OverLimit(format!("asked for too much: {error} (`memory_limit_mib`)")))?;
+        if started.elapsed() > TICK {
+            // A large batch takes longer than a guest may go on, and nothing makes it yield between columns.
+            tokio::task::yield_now().await;
+        }
+        Ok(column.into())
     }
 
     fn drop(&mut self, _batch: Resource<LentBatch>) -> wasmtime::Result<()> {

@@ -1,7 +1,7 @@
 //! Shadows: filters that are shown copies of records and decide nothing.
 //!
-//! A request pays for the copy of its batch's index and goes on. The copy waits in a queue that is bounded in bytes;
-//! what does not fit is not shown. All shadows of a configuration share one thread, which the system prefers all others
+//! A request pays for the copy of its batch's index and goes on. That copy is bounded in bytes, and so is the queue in
+//! which it waits; what does not fit is not shown. All shadows of a configuration share one thread, which the system prefers all others
 //! to, so that neither a loop in a shadow nor its hunger delays a request.
 
 use std::io;
@@ -17,11 +17,15 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::batch::{Applied, Batch, Verdict};
 use crate::config;
-use crate::filter::{Failure, Filter};
+use crate::filter::{Failure, Filter, Ran};
 use crate::telemetry::ShadowMetrics;
 use sample::Samples;
 
 mod sample;
+
+/// Most bytes that are copied for a shadow while a request waits: some milliseconds. It is the index of two hundred thousand
+/// records, or fewer where earlier filters changed a lot of them.
+const MAX_COPIED: usize = 8 << 20;
 
 /// A filter at its place in the chain that only shows what it would do.
 #[derive(Debug)]
@@ -73,7 +77,7 @@ impl Shadow {
         counts: ShadowMetrics,
         thread: Arc<Thread>,
     ) -> Self {
-        let filter = Arc::new(filter);
+        let filter = Arc::new(filter.applying_itself());
         let queue = Queue { limit: settings.queue, in_use: AtomicUsize::new(0), counts: counts.clone() };
         let (sender, copies) = mpsc::unbounded_channel();
         let samples = Samples::new(filter.name().to_owned(), settings);
@@ -85,7 +89,7 @@ impl Shadow {
         &self.filter
     }
 
-    /// Shows the shadow a copy of `batch`, some time, if its queue has room. Never waits.
+    /// Shows the shadow a copy of `batch`, some time, if that is soon made and its queue has room. Never waits.
     pub(super) fn offer(&self, batch: &Batch) {
         match Queue::copy(&self.queue, batch) {
             // It can't be sent once the thread is gone: then it is dropped, and counts as skipped.
@@ -137,8 +141,11 @@ fn stand_back() {
 }
 
 impl Queue {
-    /// A copy of `batch`, if there is room.
+    /// A copy of `batch`, if it is small enough and there is room.
     fn copy(queue: &Arc<Self>, batch: &Batch) -> Option<Copied> {
+        if batch.copied() > MAX_COPIED {
+            return None;
+        }
         let bytes = batch.weight();
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= queue.limit);
         queue.in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
@@ -183,7 +190,9 @@ impl Show {
             before.show(rows.clone());
             batch.show(rows);
             let call = self.filter.process(batch).await;
-            self.counts.duration(call.duration);
+            if call.ran != Ran::Nowhere {
+                self.counts.duration(call.duration);
+            }
             match call.result {
                 Ok(applied) => self.decided(&before, &call.batch, &applied),
                 Err(failure) => self.failed(&before, &failure),

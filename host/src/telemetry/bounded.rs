@@ -7,6 +7,8 @@ use std::{
 
 use metrics::Counter;
 
+use crate::filter::FailureKind;
+
 /// A Prometheus server keeps a time series for every label value it ever saw, so a filter that puts an identifier
 /// into its drop reasons could fill it. What comes after so many values is counted as [`OTHER`].
 const VALUES: usize = 100;
@@ -16,6 +18,9 @@ const OTHER: &str = "other";
 
 /// In characters. Long enough for a sentence, short enough for a table's column; what is over is cut off.
 const LENGTH: usize = 100;
+
+/// Before the kind of failure, the reason for which `on_failure: drop` drops records.
+const ON_FAILURE: &str = "on_failure: ";
 
 /// Counters of one name by one label, limited in number.
 pub(super) struct Bounded {
@@ -34,7 +39,8 @@ impl Bounded {
         let value = value.char_indices().nth(LENGTH).map_or(value, |(end, _)| &value[..end]);
         // A panic can't leave the map half-changed, so a poisoned lock is as good as any.
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = if counters.contains_key(value) || counters.len() < VALUES { value } else { OTHER };
+        let has_room = counters.contains_key(value) || counters.len() < VALUES || is_ours(value);
+        let value = if has_room { value } else { OTHER };
         if let Some(counter) = counters.get(value) {
             counter.increment(n);
         } else {
@@ -45,8 +51,40 @@ impl Bounded {
     }
 }
 
+/// Whether a drop reason is one that the operator chose with `on_failure`. They are few, and what was lost to failures
+/// has to be seen whatever the filter wrote before.
+fn is_ours(value: &str) -> bool {
+    let kind = value.strip_prefix(ON_FAILURE);
+    kind.is_some_and(|kind| FailureKind::ALL.iter().any(|known| known.as_str() == kind))
+}
+
 impl fmt::Debug for Bounded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bounded").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_is_lost_to_failures_is_seen_whatever_a_filter_wrote_before() {
+        let registered = Arc::new(Mutex::new(Vec::new()));
+        let values = Arc::clone(&registered);
+        let bounded = Bounded::new(move |value| {
+            values.lock().expect("nobody panics").push(value.to_owned());
+            Counter::noop()
+        });
+        for number in 0..2 * VALUES {
+            bounded.add(&number.to_string(), 1);
+        }
+        for value in ["on_failure: trap", "on_failure: invalid_output", "on_failure: fate", "trap"] {
+            bounded.add(value, 1);
+        }
+        let registered = registered.lock().expect("nobody panics");
+        assert_eq!(registered[VALUES..], ["other", "on_failure: trap", "on_failure: invalid_output"]);
     }
 }

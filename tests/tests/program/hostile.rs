@@ -5,6 +5,7 @@ use opentelemetry_proto::tonic::{collector::trace::v1::ExportTraceServiceRequest
 use prost::Message as _;
 use sluicegate_tests::{
     config::Config,
+    metrics::Page,
     otlp,
     program::{self, Sluicegate, sluicegate},
     sink::Sink,
@@ -20,6 +21,21 @@ const MEMORY_MIB: usize = 256;
 
 /// The limits of a hostile filter. Its deadline is long beside what a sound call takes on a busy machine.
 const LIMITS: &str = "memory_limit_mib: 16, output_limit_mib: 1, max_instances: 8, circuit_breaker: { enabled: false }";
+
+/// A sound filter, which marks every record.
+fn sound(config: Config, name: &str) -> Config {
+    let component = sluicegate_tests::component("observe");
+    config.processor(name, &format!("component: {component:?}, settings: {{ set: {{ {name:?}: 1 }} }}, deadline: 30s"))
+}
+
+/// The filters before and after a hostile one did what they do, to so many records.
+fn check_sound(what: &str, page: &Page, records: u64) {
+    for name in ["wasm/before", "wasm/after"] {
+        let metrics = ["processor_incoming_items", "processor_outgoing_items", "filter_changed_log_records"];
+        let counts = metrics.map(|metric| page.sum(metric, &[("processor", name)]));
+        assert_eq!(counts, [records; 3], "{what}: {name}");
+    }
+}
 
 /// Sends what doesn't set the filter off, and asks for every page: all of it works.
 async fn check_others(what: &str, sluicegate: &Sluicegate) {
@@ -45,7 +61,8 @@ async fn check(filter: &str, settings: &str, deadline: &str, kind: &str, on_fail
     let keys =
         format!("settings: {{ {settings}, body: poison }}, deadline: {deadline}, on_failure: {on_failure}, {LIMITS}");
     // What the filter of wrong answers may answer with.
-    let config = Config::to(&sink.endpoint()).filter(filter, &keys).exporter("debug", "{}").route("declared", "debug");
+    let config = sound(Config::to(&sink.endpoint()), "wasm/before").filter(filter, &keys);
+    let config = sound(config, "wasm/after").exporter("debug", "{}").route("declared", "debug");
     let sluicegate = Sluicegate::start(&config.yaml()).await.unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut poisonous = JoinSet::new();
     for _ in 0..2 {
@@ -69,10 +86,12 @@ async fn check(filter: &str, settings: &str, deadline: &str, kind: &str, on_fail
     }
     let page = sluicegate.page().await.expect("a page of metrics");
     let failures = page.by("filter_failures", "processor", "kind");
-    assert!(failures.iter().all(|((_, found), count)| found == kind && *count >= 2), "{what}: {failures:?}");
-    assert!(!failures.is_empty(), "{what}");
+    let [((processor, found), count)] = &failures[..] else { panic!("{what}: {failures:?}") };
+    assert!(!["wasm/before", "wasm/after"].contains(&&**processor), "{what}: {processor} is sound");
+    assert!(found == kind && *count >= 2, "{what}: {failures:?}");
     let passed = if on_failure == "pass" { 2 } else { 0 };
     assert_eq!(otlp::count(&sink.logs()), calm + passed, "{what}");
+    check_sound(&what, &page, (calm + passed) as u64);
     let accounts = page.accounts();
     assert!(accounts.balance(), "{what}: {accounts:?}");
     let peak = sluicegate.peak_memory().expect("the system tells");
@@ -144,6 +163,36 @@ async fn loops_on_every_core_leave_others_their_turns() {
     // Nobody waits for the others.
     loops.abort_all();
     check_others("the loops are given up", &sluicegate).await;
+}
+
+#[tokio::test]
+async fn calm_logs_wait_for_an_instance_while_all_of_them_loop() {
+    for on_failure in ["reject", "pass"] {
+        let sink = Sink::start();
+        let keys =
+            format!("settings: {{ how: loop, body: poison }}, deadline: 500ms, on_failure: {on_failure}, {LIMITS}");
+        let config = sound(Config::to(&sink.endpoint()), "wasm/before").filter("trap", &keys);
+        let sluicegate = Sluicegate::start(&sound(config, "wasm/after").yaml()).await.expect("it starts");
+        let poison = otlp::request([otlp::record(9, "poison")]);
+        let mut loops = JoinSet::new();
+        // Twice as many as there are instances.
+        for _ in 0..16 {
+            let (sender, poison) = (sluicegate.sender(), poison.clone());
+            loops.spawn(async move { sender.send_logs(&poison).await.is_ok() });
+        }
+        let under_way = async || sluicegate.page().await.is_ok_and(|page| page.gauge("receiver_in_flight_bytes") > 0);
+        until("calls that loop", under_way).await;
+        for _ in 0..3 {
+            check_others(on_failure, &sluicegate).await;
+        }
+        let passed = loops.join_all().await.into_iter().filter(|passed| *passed).count();
+        assert_eq!(passed, if on_failure == "pass" { 16 } else { 0 }, "{on_failure}");
+        assert_eq!(otlp::count(&sink.logs()), 3 + passed, "{on_failure}");
+        let page = sluicegate.page().await.expect("a page of metrics");
+        check_sound(on_failure, &page, 3 + passed as u64);
+        let failures = page.sum("filter_failures", &[("processor", "wasm/trap"), ("kind", "deadline")]);
+        assert!(failures >= 16, "{on_failure}: {failures}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Batches that filters see part by part.
 use std::num::NonZeroUsize;
 
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+
 use super::*;
 
 proptest! {
@@ -105,4 +108,60 @@ fn records_of_a_trace_stay_together_and_shares_are_about_what_they_say() {
         let inside = batch.share(0.1).0.len();
         assert!((800..1200).contains(&inside), "{inside} of 10,000 are about a tenth");
     }
+}
+
+/// A thousand records of a resource of a mebibyte.
+fn large_resource() -> Batch {
+    let mut request = crate::testing::logs(1000, "text");
+    let resource = request.resource_logs[0].resource.get_or_insert_default();
+    let value = Some(AnyValue { value: Some(Value::StringValue("x".repeat(1 << 20))) });
+    resource.attributes.push(KeyValue { key: "large".into(), value, ..KeyValue::default() });
+    Batch::new(request.encode_to_vec().into()).unwrap()
+}
+
+/// Sets an attribute of the resource of all rows that are shown.
+fn team(value: &str) -> Outcome {
+    let data = value.as_bytes().to_vec();
+    let values = Column { kinds: vec![1], ends: vec![data.len() as u32], data };
+    let change = Change { field: Field::ResourceAttribute("team".into()), rows: vec![], values };
+    Outcome { changes: vec![change], ..Outcome::default() }
+}
+
+#[test]
+fn each_part_with_its_own_value_splits_a_resource() {
+    let mut batch = large_resource();
+    let mut parts = batch.set_aside().chunks(NonZeroUsize::new(5).unwrap());
+    let (mut left, mut refused) = (super::Rows::default(), 0);
+    let field = Field::ResourceAttribute("team".into());
+    while let Some(part) = parts.pop() {
+        batch.show(part);
+        let before = batch.column(&field, 1000).unwrap();
+        if let Err(refusal) = batch.apply(team(&parts.len().to_string())) {
+            assert!(refusal.0.contains("would split them into 132 with 66 MiB in all"), "{refusal}");
+            assert_eq!(batch.column(&field, 1000).unwrap(), before, "nothing of it was applied");
+            refused += 1;
+        }
+        left.add(batch.take());
+    }
+    // As much as the request may grow by, what it was itself, and what was not changed.
+    assert_eq!(refused, 200 - 64);
+    batch.restore(left);
+    let (sent, records) = batch.encode(|_| true).unwrap();
+    assert_eq!(records, 1000);
+    assert!((64..66).contains(&(sent.len() >> 20)), "{} bytes", sent.len());
+}
+
+#[test]
+fn states_that_no_row_is_in_any_more_weigh_nothing() {
+    let mut batch = large_resource();
+    let rows = batch.set_aside();
+    for round in 0..100 {
+        let mut parts = rows.chunks(NonZeroUsize::new(400).unwrap());
+        while let Some(part) = parts.pop() {
+            batch.show(part);
+            batch.apply(team(&round.to_string())).unwrap();
+        }
+    }
+    batch.restore(rows);
+    assert!(batch.encode(|_| true).unwrap().0.len() < 2 << 20);
 }

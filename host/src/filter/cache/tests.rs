@@ -184,8 +184,22 @@ fn what_was_not_used_for_long_makes_room() {
         used(&path, 2 * STALE);
         path
     };
-    let (left, others) = (file("0.1.unfinished"), file("notes.txt"));
-    let writing = file("0.2.unfinished");
+    let digits = "0123456789abcdef";
+    let unfinished = format!("{}.{digits}.unfinished", digits.repeat(4));
+    let left = file(&unfinished);
+    let writing = file(&unfinished.replace(".0", ".1"));
+    let others = [
+        "notes.txt",
+        "precious.cwasm",
+        "download.unfinished",
+        &unfinished.to_uppercase(),
+        &unfinished[1..],
+        &unfinished.replace('.', "x"),
+        &format!("{}.old.cwasm", digits.repeat(4)),
+    ];
+    let others: Vec<_> = others.iter().map(|name| file(name)).collect();
+    let folder = roomy.0.path.join(format!("{}.cwasm", digits.repeat(4)));
+    fs::create_dir(&folder).unwrap();
     used(&writing, STALE / 2);
     for (number, hours) in [(0, 30), (1, 20), (2, 10)] {
         used(&path(number), hours * STALE);
@@ -197,11 +211,14 @@ fn what_was_not_used_for_long_makes_room() {
     assert_eq!(source(&full, &engine, &components[3]), Source::Compiler);
     let there = [0, 1, 2, 3].map(|number| path(number).exists());
     assert_eq!(there, [true, false, true, true]);
-    assert_eq!([&left, &others, &writing].map(|path| path.exists()), [false, true, true]);
+    assert_eq!([&left, &writing].map(|path| path.exists()), [false, true]);
 
     let tiny = Cache::with_limit(roomy.0.path.clone(), 1);
     assert_eq!(source(&tiny, &engine, &components[1]), Source::Compiler);
     assert_eq!([0, 1, 2, 3].map(|number| path(number).exists()), [false, true, false, false]);
+    for other in others.iter().chain([&folder]) {
+        assert!(other.exists(), "{} is none of the cache's files", other.display());
+    }
 }
 
 #[test]

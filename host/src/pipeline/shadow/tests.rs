@@ -4,10 +4,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::batch::{Change, Column, Field, Outcome};
 use crate::config::{Processor, Span, Spanned};
 use crate::filter::Engine;
 use crate::telemetry::Metrics;
 use crate::testing::{component, logs_bytes};
+use crate::work;
 
 const SETTINGS: config::Shadow = config::Shadow { queue: 1 << 20, samples_per_minute: 6, sample_bodies: false };
 
@@ -82,6 +84,47 @@ async fn what_a_filter_would_do_is_counted_by_reason_route_and_field() {
     check("observe", decides, &expected).await;
     let expected = ["failures_total{,kind=\"trap\"} 2", "incoming_log_records_total{} 4"];
     check("trap", json!({ "how": "unreachable" }), &expected).await;
+}
+
+/// Records so many that the index of the request is larger than what is copied.
+#[test]
+fn what_takes_long_to_copy_is_skipped() {
+    let metrics = Metrics::new();
+    let queue =
+        Arc::new(Queue { limit: usize::MAX, in_use: AtomicUsize::new(0), counts: metrics.shadow("wasm/tried") });
+    let (small, large) = (batch(100_000), batch(300_000));
+    assert!(small.copied() < MAX_COPIED && MAX_COPIED < large.copied());
+    assert!(Queue::copy(&queue, &small).is_some());
+    assert!(Queue::copy(&queue, &large).is_none());
+    // What earlier filters changed is copied, too.
+    let mut changed = small.clone();
+    let text = vec![b'x'; MAX_COPIED - small.copied()];
+    let values = Column { kinds: vec![1], ends: vec![text.len() as u32], data: text };
+    let change = Change { field: Field::Body, rows: vec![0], values };
+    changed.apply(Outcome { changes: vec![change], ..Outcome::default() }).expect("it is right");
+    assert!(Queue::copy(&queue, &changed).is_none());
+}
+
+#[tokio::test]
+async fn a_long_answer_takes_no_turn_from_requests() {
+    let metrics = Metrics::new();
+    let thread = Arc::new(Thread::start().expect("a thread"));
+    // Two changes of 40 MB, which a filter that decides would have applied elsewhere.
+    let filter = filter("observe", json!({ "set": { "a": 1, "b": 2 } })).await;
+    let large = Batch::new(logs_bytes(10, &"x".repeat(4_000_000))).expect("well-formed");
+    let turns = work::all_turns().await;
+    let settings = config::Shadow { queue: 64 << 20, ..SETTINGS };
+    let max_rows = NonZeroUsize::new(10).expect("not zero");
+    let shadow = Shadow::new(filter, settings, max_rows, metrics.shadow("wasm/tried"), thread);
+    shadow.offer(&large);
+    let shown = async {
+        while !page(&metrics).contains(&"incoming_log_records_total{} 10".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), shown).await.expect("it waits for no turn");
+    drop(turns);
+    assert_eq!(page(&metrics).iter().filter(|line| line.starts_with("changed")).count(), 2, "{:?}", page(&metrics));
 }
 
 #[tokio::test]
