@@ -40,7 +40,7 @@ async fn a_changed_setting_counts_from_the_next_request_on() {
     let sink = Sink::start();
     // The first filter works on one record for so long that the swap comes meanwhile; the second one decides.
     let slow = Config::to(&sink.endpoint())
-        .filter("trap", "settings: { how: slow, body: slow, milliseconds: 4000 }")
+        .filter("trap", "settings: { how: slow, body: slow, milliseconds: 6000 }")
         .filter("drop_below_severity", "settings: { minimum: INFO }");
     let sluicegate = Sluicegate::start(&slow.yaml()).await.expect("it starts");
     let sender = sluicegate.sender();
@@ -50,6 +50,7 @@ async fn a_changed_setting_counts_from_the_next_request_on() {
     until("a request to be under way", is_under_way).await;
 
     swap(&sluicegate, &from("ERROR", &sink)).await;
+    assert!(!waiting.is_finished(), "its first filter is still at work");
     sluicegate.sender().send_logs(&otlp::request([otlp::record(INFO, "quick")])).await.expect("it is taken");
     waiting.await.expect("no panic").expect("it is taken");
     let bodies: Vec<_> = otlp::rows(&sink.logs()).into_iter().map(|row| row.record.body.expect("a body")).collect();
