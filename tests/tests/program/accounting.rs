@@ -17,7 +17,7 @@ use sluicegate_tests::{
 use tonic::{Code, Status};
 
 /// Each case runs the program once.
-const CASES: u32 = 10;
+const CASES: u32 = 32;
 
 /// How long senders wait, which is how long a part that fails in a way that may pass is tried again.
 const WAIT: Duration = Duration::from_millis(500);
