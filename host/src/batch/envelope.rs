@@ -92,9 +92,8 @@ impl Envelopes {
         };
         let of_resource = digest(Level::Resource, resource.into());
         // A scope is written again in each state of its resource.
-        let mut of_scope = self.keys.build_hasher();
-        (of_resource, digest(Level::Scope, scope.into())).hash(&mut of_scope);
-        [(of_resource, self.resources[resource as usize]), (of_scope.finish(), self.scopes[scope as usize])]
+        let of_scope = self.keys.hash_one((of_resource, digest(Level::Scope, scope.into())));
+        [(of_resource, self.resources[resource as usize]), (of_scope, self.scopes[scope as usize])]
     }
 }
 
