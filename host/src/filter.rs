@@ -26,6 +26,7 @@ mod log;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,8 @@ pub struct Filter {
     applies_itself: bool,
     /// Last in, first out: the instance used last has the warmest memory.
     idle: Mutex<Vec<Instance>>,
+    /// Whether another filter has taken its place.
+    is_retired: AtomicBool,
     /// One for each instance that may exist. Fair: calls that wait are served in the order they came.
     permits: Semaphore,
 }
@@ -125,6 +128,7 @@ impl Filter {
             size: loaded.size,
             applies_itself: false,
             idle: Mutex::new(vec![instance]),
+            is_retired: AtomicBool::new(false),
             permits: Semaphore::new(processor.max_instances.get()),
         })
     }
@@ -184,18 +188,16 @@ impl Filter {
         self.call_afresh(batch).await
     }
 
-    /// Lets the filter decide over `batch`, of which it keeps nothing: the instance is thrown away, and a new one stands
-    /// ready for the first call.
+    /// Forgets what it was shown so far: its instances are thrown away, and a new one stands ready for the next call.
     ///
     /// # Errors
-    /// How the call failed, or a second instance could not be made.
-    pub async fn try_on(&self, batch: Batch) -> Result<Applied, Failure> {
-        let applied = self.process(batch).await.result?;
-        // It gives back its place first.
+    /// How it could not be made.
+    pub async fn renew(&self) -> Result<(), Failure> {
+        // They give back their places first.
         self.idle().clear();
         let (instance, _routes) = self.blueprint.start().await.map_err(StartError::into_failure)?;
         self.idle().push(instance);
-        Ok(applied)
+        Ok(())
     }
 
     async fn call_afresh(&self, batch: Batch) -> Call {
@@ -223,11 +225,26 @@ impl Filter {
         Call { batch, result, duration, ran }
     }
 
+    /// Keeps one idle instance from now on, as in the beginning: only requests that are under way still need it.
+    pub fn retire(&self) {
+        let surplus = {
+            let mut idle = self.idle();
+            self.is_retired.store(true, Ordering::Relaxed);
+            let last = idle.pop();
+            std::mem::replace(&mut *idle, last.into_iter().collect())
+        };
+        // It takes its time, for which nobody shall wait.
+        drop(surplus);
+    }
+
     fn put_back(&self, instance: Instance) {
         if self.blueprint.is_worn(&instance) {
             tracing::debug!(processor = self.name, calls = instance.calls(), "an instance is worn and thrown away");
-        } else {
-            self.idle().push(instance);
+            return;
+        }
+        let mut idle = self.idle();
+        if idle.is_empty() || !self.is_retired.load(Ordering::Relaxed) {
+            idle.push(instance);
         }
     }
 

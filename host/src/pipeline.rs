@@ -4,6 +4,7 @@ mod account;
 mod chain;
 mod circuit;
 mod current;
+mod describe;
 mod enforce;
 mod load;
 mod route;
@@ -27,7 +28,7 @@ use chain::Chain;
 use route::{Destinations, Routes};
 
 pub use current::Current;
-pub use load::{LoadedFilter, Pipelines, Shared};
+pub use load::{LoadedFilter, Pipelines, Prepared, Shared};
 
 /// Where the requests of one receiver go, by signal. Clones are cheap.
 #[derive(Debug, Clone)]
@@ -46,10 +47,15 @@ struct LogsPipeline {
 
 impl Handler for Entrance {
     async fn export(&self, request: Request) -> Result<Response, Error> {
-        let pipelines = self.current.get();
         match request.signal {
-            Signal::Logs => self.logs(pipelines.logs(&self.receiver), request).await,
-            signal => pass_through(pipelines.untouched(signal, &self.receiver), request).await,
+            Signal::Logs => {
+                let pipeline = self.current.logs(&self.receiver);
+                self.logs(pipeline.as_deref(), request).await
+            }
+            signal => {
+                let destinations = self.current.untouched(signal, &self.receiver);
+                pass_through(destinations.as_deref(), request).await
+            }
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Takes up changed configurations while Sluicegate serves: a new generation of pipelines is loaded and tried beside the
 //! one that serves, and takes its place only if nothing is wrong with it.
-use std::{panic::resume_unwind, path::PathBuf};
+use std::{panic::AssertUnwindSafe, path::PathBuf, time::Duration};
 
-use tokio::task::spawn_blocking;
+use futures::FutureExt as _;
 
 use crate::{
     config::{Config, Diagnostics, Mode, Processor},
-    pipeline::{Current, Pipelines, Shared},
+    pipeline::{Current, Pipelines, Prepared, Shared},
     serve::Access,
     telemetry::ReloadMetrics,
 };
@@ -20,8 +20,8 @@ pub use watch::Watch;
 pub struct Generation {
     /// Who may connect and who may send.
     pub access: Access,
-    /// Where requests go.
-    pub pipelines: Pipelines,
+    /// What its pipelines are made of.
+    pub pipelines: Prepared,
     /// How filters failed on sample records.
     pub failures: Diagnostics,
 }
@@ -38,13 +38,16 @@ pub struct Reloader {
     generation: u32,
 }
 
+/// How long a reload may take unnoticed: the largest interpreters compile in less.
+const LONG: Duration = Duration::from_secs(60);
+
 impl Generation {
-    /// Loads everything, and opens nothing.
+    /// Loads everything, and opens nothing. Reads files on the thread that it runs on, which may take long.
     ///
     /// # Errors
     /// Everything that is wrong, at its place in the configuration.
     pub async fn load(config: &Config, shared: &Shared) -> Result<Self, Diagnostics> {
-        match (Access::load(config), Pipelines::load(config, shared).await) {
+        match (Access::load(config), Prepared::load(config, shared).await) {
             (Ok(access), Ok((pipelines, failures))) => Ok(Self { access, pipelines, failures }),
             (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
             (Err(mut problems), Err(more)) => {
@@ -76,6 +79,8 @@ impl Reloader {
 
     /// Reloads each time that `asked` or `watch` says so: once for whatever was asked while a reload was under way, so
     /// that the last state of the files is the one that counts. Ends when nobody can ask any more.
+    ///
+    /// It needs a thread of its own: a file that hangs blocks it.
     pub async fn run(mut self, mut asked: impl AsyncFnMut() -> Option<()>, mut watch: Option<Watch>) {
         loop {
             let changed = async {
@@ -84,24 +89,35 @@ impl Reloader {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                next = asked() => if next.is_none() { return },
-                () = changed => tracing::info!("files have changed"),
-            }
+            let cause = tokio::select! {
+                next = asked() => match next {
+                    Some(()) => "a signal",
+                    None => return,
+                },
+                () = changed => "changed files",
+            };
+            tracing::info!(cause, "reloading {}", self.path.display());
+            let path = self.path.display().to_string();
+            let slow = tokio::spawn(async move {
+                tokio::time::sleep(LONG).await;
+                tracing::warn!("reloading {path} has taken {LONG:?} so far: does a file system or a pipe hang?");
+            });
             self.reload(watch.as_mut()).await;
+            slow.abort();
         }
     }
 
     /// Takes up the file as it is now, or says in the log why not.
     async fn reload(&mut self, watch: Option<&mut Watch>) {
-        match self.swap(watch).await {
-            Ok(()) => self.counts.succeeded(self.generation),
-            Err(problems) => {
-                self.counts.failed();
-                let (generation, path) = (self.generation, self.path.display());
-                tracing::error!(generation, "{path} can't be taken up, so nothing changes:\n{problems}");
-            }
-        }
+        // What a panic leaves half done is the new generation, which nobody has seen.
+        let problems = match AssertUnwindSafe(self.swap(watch)).catch_unwind().await {
+            Ok(Ok(())) => return self.counts.succeeded(self.generation),
+            Ok(Err(problems)) => problems.to_string(),
+            Err(_) => "Sluicegate panicked, as the lines before this say; please report it".to_owned(),
+        };
+        self.counts.failed();
+        let (generation, path) = (self.generation, self.path.display());
+        tracing::error!(generation, "{path} can't be taken up, so nothing changes:\n{problems}");
     }
 
     async fn swap(&mut self, mut watch: Option<&mut Watch>) -> Result<(), Diagnostics> {
@@ -109,23 +125,22 @@ impl Reloader {
         if let Some(watch) = &mut watch {
             watch.look().await;
         }
-        let path = self.path.clone();
-        // Where a file system that hangs holds up nobody else.
-        let loading = spawn_blocking(move || Config::load(&path)).await;
-        let (config, warnings) = loading.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
+        let (config, warnings) = Config::load(&self.path)?;
         if let Some(watch) = watch {
             watch.follow(files(&config)).await;
         }
         let mut problems = config.missing_receivers(&self.started);
-        let generation = match Generation::load_sound(&config, &self.shared).await {
-            Ok(generation) if problems.is_empty() => generation,
+        let prepared = match Generation::load_sound(&config, &self.shared).await {
+            Ok(generation) if problems.is_empty() => generation.pipelines,
             Ok(_) => return Err(problems),
             Err(more) => {
                 problems.extend(more);
                 return Err(problems);
             }
         };
-        generation.pipelines.open(&config)?;
+        prepared.open(&config)?;
+        // Nothing can be wrong any more.
+        let pipelines = prepared.assemble(&config, &self.shared.metrics);
 
         log_warnings(&config, &warnings);
         let waiting = config.needs_restart(&self.started);
@@ -133,18 +148,19 @@ impl Reloader {
             tracing::warn!(keys = waiting.join(" "), "changed, and will count after a restart only");
         }
         self.generation += 1;
-        let filters = describe(&config, &generation.pipelines);
-        self.current.swap(generation.pipelines);
+        let filters = describe(&config, &pipelines);
+        self.current.swap(pipelines);
         tracing::info!(generation = self.generation, filters, "serving another configuration");
         Ok(())
     }
 }
 
-/// Says what is odd about `config`, a line each.
+/// Says what is odd about `config`, and what to do about it, a line each.
 pub fn log_warnings(config: &Config, warnings: &Diagnostics) {
     for warning in warnings {
         let (line, column) = warning.position();
-        tracing::warn!("{}:{line}:{column}: {}", config.source.path.display(), warning.message());
+        let help = warning.advice();
+        tracing::warn!(help, "{}:{line}:{column}: {}", config.source.path.display(), warning.message());
     }
 }
 

@@ -3,9 +3,9 @@ mod bounded;
 pub mod logs;
 pub mod metrics;
 mod process;
+mod reload;
 mod shadow;
 
-pub use metrics::{
-    ExporterMetrics, InFlight, ListenerMetrics, Metrics, ProcessorMetrics, ReceiverMetrics, ReloadMetrics,
-};
+pub use metrics::{ExporterMetrics, InFlight, ListenerMetrics, Metrics, ProcessorMetrics, ReceiverMetrics};
+pub use reload::ReloadMetrics;
 pub use shadow::ShadowMetrics;

@@ -1,19 +1,20 @@
 //! `sluicegate run`.
-use std::{io, path::PathBuf, pin::pin, time::Duration};
+use std::{io, panic::resume_unwind, path::PathBuf, pin::pin, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
 use sluicegate::{
     config::{self, Config, Diagnostics},
-    filter::Cache,
     pipeline::{Current, Shared},
     reload::{self, Generation, Reloader, Watch},
     serve::{Server, Transport},
     telemetry::logs,
 };
 use tokio::{
-    runtime::Runtime,
+    runtime::{Handle, Runtime},
     signal::unix::{SignalKind, signal},
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -49,35 +50,33 @@ impl Run {
         ended
     }
 
-    async fn serve(self, config: Config, mut watch: Option<Watch>) -> Result<(), Failure> {
+    async fn serve(self, config: Config, watch: Option<Watch>) -> Result<(), Failure> {
         let mut shutdown = pin!(shutdown().context("can't listen for signals").map_err(Failure::Runtime)?);
         // From here on it is no end: what is asked for while filters are loading is done afterwards.
         let mut hangup = signal(SignalKind::hangup()).context("can't listen for signals").map_err(Failure::Runtime)?;
-        if let Some(watch) = &mut watch {
-            watch.follow(reload::files(&config)).await;
-        }
+        let stopping = CancellationToken::new();
         tracing::info!(filters = config.processors.len(), "loading");
-        let (server, reloader) = tokio::select! {
-            ready = prepare(config, self.config, self.cache.open()) => ready?,
+        let mut preparing = apart(&stopping, move || prepare(config, self.config, watch, self.cache));
+        let (server, reloader, watch) = tokio::select! {
+            ready = &mut preparing => {
+                let ready = ready.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+                ready.expect("nobody has told it to stop")?
+            }
             // Large filters take seconds to compile, and nobody has been promised anything yet.
             () = &mut shutdown => {
+                give_up(&stopping, preparing).await;
                 tracing::info!("stopped before serving");
                 return Ok(());
             }
         };
-        let stopping = CancellationToken::new();
-        let serving = async {
+        let reloading = apart(&stopping, move || reloader.run(async move || hangup.recv().await, watch));
+        let shutdown = async {
+            shutdown.await;
             // What drains takes up nothing new.
-            let shutdown = async {
-                shutdown.await;
-                stopping.cancel();
-            };
-            let ended = server.run(shutdown, self.grace_period).await;
             stopping.cancel();
-            ended
         };
-        let reloading = stopping.run_until_cancelled(reloader.run(async || hangup.recv().await, watch));
-        let (ended, _) = tokio::join!(serving, reloading);
+        let ended = server.run(shutdown, self.grace_period).await;
+        give_up(&stopping, reloading).await;
         ended.map_err(|e| {
             tracing::warn!("{e}");
             Failure::Reported
@@ -87,19 +86,45 @@ impl Run {
     }
 }
 
+/// How long what is given up may take to notice. What is blocked by a file never does.
+const NOTICE: Duration = Duration::from_millis(100);
+
+/// Runs `task` until `stopping`, on a thread of its own: there it may block, and holds up neither requests nor signals.
+fn apart<T: Future<Output: Send + 'static>>(
+    stopping: &CancellationToken,
+    task: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<Option<T::Output>> {
+    let (runtime, stopping) = (Handle::current(), stopping.clone());
+    spawn_blocking(move || runtime.block_on(stopping.run_until_cancelled(task())))
+}
+
+async fn give_up<T>(stopping: &CancellationToken, task: JoinHandle<T>) {
+    stopping.cancel();
+    let _ = timeout(NOTICE, task).await;
+}
+
 /// Loads, binds and opens everything.
-async fn prepare(config: Config, path: PathBuf, cache: Option<Cache>) -> Result<(Server, Reloader), Failure> {
-    let shared = Shared::new(cache);
+async fn prepare(
+    config: Config,
+    path: PathBuf,
+    mut watch: Option<Watch>,
+    cache: CacheFolder,
+) -> Result<(Server, Reloader, Option<Watch>), Failure> {
+    if let Some(watch) = &mut watch {
+        watch.follow(reload::files(&config)).await;
+    }
+    let shared = Shared::new(cache.open());
     let Generation { access, pipelines, failures } = Generation::load(&config, &shared).await?;
     // There is nothing else to serve instead, and what becomes of records that a filter fails on is configured.
     reload::log_warnings(&config, &failures);
+    let pipelines = pipelines.assemble(&config, &shared.metrics);
     let filters = reload::describe(&config, &pipelines);
     let current = Current::new(pipelines);
     let entrance = |receiver: &str, transport: Transport| current.entrance(receiver, transport.name(), &shared.metrics);
     let server = Server::bind(&config, &access, shared.metrics.clone(), entrance).await.map_err(at_runtime)?;
     current.open(&config).map_err(at_runtime)?;
     announce(&server, &filters).context("can't tell who listens where").map_err(Failure::Runtime)?;
-    Ok((server, Reloader::new(path, config, current, shared)))
+    Ok((server, Reloader::new(path, config, current, shared), watch))
 }
 
 /// A port in use or a read-only folder is not wrong in the configuration, though that is where it shows.

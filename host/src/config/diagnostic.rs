@@ -230,6 +230,15 @@ impl Diagnostic {
         &self.message
     }
 
+    /// What to do about it, where that is said.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.notes.iter().find_map(|note| match note {
+            Note::Help(text) => Some(&**text),
+            Note::More(_) | Note::Earlier(_) => None,
+        })
+    }
+
     /// One-based line and column of the first character meant, the column counted in characters.
     #[must_use]
     pub fn position(&self) -> (usize, usize) {

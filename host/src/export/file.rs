@@ -2,9 +2,12 @@
 use std::{
     fs,
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::FileTypeExt,
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{
@@ -22,6 +25,8 @@ pub(super) struct File {
     path: Arc<Path>,
     /// `None` until the first use.
     lines: Arc<Mutex<Option<Lines>>>,
+    /// Whether the file may have been renamed or removed, so that the next request looks.
+    is_doubtful: Arc<AtomicBool>,
     /// Only one request writes at a time, so that lines never mix.
     turn: Turn,
 }
@@ -51,16 +56,31 @@ impl File {
         if path.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "this is a folder, not a file"));
         }
-        Ok(Self { path: PathBuf::from(path).into(), lines: Arc::default(), turn: Turn::new() })
+        Ok(Self {
+            path: PathBuf::from(path).into(),
+            lines: Arc::default(),
+            is_doubtful: Arc::default(),
+            turn: Turn::new(),
+        })
     }
 
-    /// Opens the file, and creates it where there is none.
+    /// Opens the file, and creates it where there is none. One that is open is opened anew by the next request, if the
+    /// path leads to another file by now: this never waits for those that write.
     pub(super) fn open(&self) -> io::Result<()> {
         // The system opens a named pipe no sooner than somebody reads it, which is for the first request to wait for.
         if fs::metadata(&self.path).is_ok_and(|file| file.file_type().is_fifo()) {
             return Ok(());
         }
-        with_lines(&self.path, &self.lines, |_| Ok(()))
+        let lines = match self.lines.try_lock() {
+            Ok(lines) => Some(lines),
+            Err(TryLockError::Poisoned(lines)) => Some(lines.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        match lines {
+            Some(mut lines) if lines.is_none() => *lines = Some(Lines::open(&self.path)?),
+            _ => self.is_doubtful.store(true, Ordering::Relaxed),
+        }
+        Ok(())
     }
 
     /// Appends `request`, at most until its deadline. When this returns, the operating system has the whole line.
@@ -78,28 +98,28 @@ impl File {
             Ok(line)
         })
         .await?;
-        let (path, lines) = (Arc::clone(&self.path), Arc::clone(&self.lines));
+        let this = self.clone();
         self.turn
             .run(move || {
                 let _held = held;
-                with_lines(&path, &lines, |lines| lines.append(&line))
+                this.append(&line)
             })
             .await
     }
-}
 
-/// Hands the open file to `use_lines`, and opens it first where nobody has.
-fn with_lines(
-    path: &Path,
-    lines: &Mutex<Option<Lines>>,
-    use_lines: impl FnOnce(&mut Lines) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-    let lines = match &mut *lines {
-        Some(lines) => lines,
-        none => none.insert(Lines::open(path)?),
-    };
-    use_lines(lines)
+    fn append(&self, line: &[u8]) -> io::Result<()> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_doubtful.swap(false, Ordering::Relaxed)
+            && lines.as_ref().is_some_and(|lines| lines.is_elsewhere(&self.path))
+        {
+            *lines = None;
+        }
+        let lines = match &mut *lines {
+            Some(lines) => lines,
+            none => none.insert(Lines::open(&self.path)?),
+        };
+        lines.append(line)
+    }
 }
 
 impl Lines {
@@ -111,6 +131,13 @@ impl Lines {
             file.write_all(b"\n")?;
         }
         Ok(Self { file, is_regular: kind.is_file(), torn: None })
+    }
+
+    /// Whether `path` leads to another file by now, or to none.
+    fn is_elsewhere(&self, path: &Path) -> bool {
+        let identity = |file: fs::Metadata| (file.dev(), file.ino());
+        let (this, there) = (self.file.metadata().map(identity), fs::metadata(path).map(identity));
+        self.is_regular && this.ok() != there.ok()
     }
 
     /// Appends all of `line` or nothing; what a pipe or a device has taken can't be taken back.

@@ -283,6 +283,21 @@ async fn calls_share_instances() {
     assert!((1..=2).contains(&instances), "{instances}");
 }
 
+#[tokio::test]
+async fn a_retired_filter_keeps_one_instance() {
+    // For so long that calls interrupt each other.
+    let filter = load(processor("trap", &json!({ "how": "slow", "milliseconds": 100 }))).await.unwrap();
+    let both = async || {
+        let calls = join_all([filter.process(batch(&[9])), filter.process(batch(&[9]))]).await;
+        assert!(calls.iter().all(|call| call.result.is_ok()));
+        filter.idle().len()
+    };
+    assert_eq!(both().await, 2);
+    filter.retire();
+    assert_eq!(filter.idle().len(), 1);
+    assert_eq!(both().await, 1, "nor does it keep more afterwards");
+}
+
 #[test]
 fn too_many_instances_are_refused_with_a_reason() {
     // More address space than processors have wires for.

@@ -1,5 +1,6 @@
 //! A chain of filters.
 
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::batch::Batch;
@@ -48,6 +49,17 @@ impl Chain {
             }
         }
         Ok(batch)
+    }
+}
+
+impl Drop for Chain {
+    /// Instances and their engine give back gigabytes of address space, which takes its time. The thread that drops
+    /// them, at the end of their last request, has others to serve.
+    fn drop(&mut self) {
+        let links = std::mem::take(&mut self.links);
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop(links));
+        }
     }
 }
 

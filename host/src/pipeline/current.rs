@@ -3,14 +3,16 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::{Config, Diagnostics};
+use crate::receive::Signal;
 use crate::telemetry::Metrics;
 
-use super::{Entrance, Pipelines};
+use super::route::Destinations;
+use super::{Entrance, LogsPipeline, Pipelines};
 
 /// The pipelines that requests take from now on. Clones share them.
 ///
-/// A request takes them once and keeps them to its end, so that it never meets two generations. Those that were
-/// replaced go with the last request that has them.
+/// A request takes what it goes through once and keeps it to its end, so that it never meets two generations. What was
+/// replaced goes with the last request that has it.
 #[derive(Debug, Clone)]
 pub struct Current(Arc<RwLock<Arc<Pipelines>>>);
 
@@ -35,7 +37,7 @@ impl Current {
         self.get().retire();
         let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), next);
         // Only now, as requests wait for the lock.
-        drop(old);
+        old.let_go();
     }
 
     /// Where the requests of the receiver of this name go, that come by `transport`.
@@ -45,8 +47,53 @@ impl Current {
         Entrance { receiver: receiver.into(), current: self.clone(), counts }
     }
 
-    /// What a request takes: one lock that nobody holds for longer than it takes to replace a pointer.
-    pub(super) fn get(&self) -> Arc<Pipelines> {
+    /// Where a request of log records to this receiver goes, if anywhere.
+    pub(super) fn logs(&self, receiver: &str) -> Option<Arc<LogsPipeline>> {
+        self.get().logs(receiver)
+    }
+
+    /// Where a request of anything else goes. It holds no filters.
+    pub(super) fn untouched(&self, signal: Signal, receiver: &str) -> Option<Arc<Destinations>> {
+        self.get().untouched(signal, receiver)
+    }
+
+    /// One lock that nobody holds for longer than it takes to replace a pointer.
+    fn get(&self) -> Arc<Pipelines> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::pipeline::{Prepared, Shared};
+
+    const CONFIG: &str = "
+receivers: { otlp: { protocols: { grpc: {} } } }
+exporters: { debug: {} }
+service:
+  pipelines:
+    logs: { receivers: [otlp], exporters: [debug] }
+    traces: { receivers: [otlp], exporters: [debug] }
+";
+
+    #[tokio::test]
+    async fn a_request_holds_of_its_generation_what_it_goes_through_and_no_more() {
+        let (config, _) = Config::parse(CONFIG, Path::new("test.yaml"), &|_| None).unwrap();
+        let shared = Shared::default();
+        let pipelines = async || {
+            let (prepared, _) = Prepared::load(&config, &shared).await.unwrap();
+            prepared.assemble(&config, &shared.metrics)
+        };
+        let current = Current::new(pipelines().await);
+        let traces = current.untouched(Signal::Traces, "otlp").expect("there is a pipeline");
+        let logs = current.logs("otlp").expect("there is a pipeline");
+        let (held, filters) = (Arc::downgrade(&traces), Arc::downgrade(&logs));
+        current.swap(pipelines().await);
+        drop(logs);
+        assert!(filters.upgrade().is_none(), "traces under way keep no filters");
+        assert!(held.upgrade().is_some());
     }
 }

@@ -16,6 +16,7 @@ use crate::telemetry::ProcessorMetrics;
 
 use super::account::{Account, Entry};
 use super::circuit::{Admission, Circuit};
+use super::describe::Description;
 use report::Reports;
 use run::{Offender, Run, Shown};
 
@@ -108,19 +109,20 @@ impl Enforcer {
         let treatment = |offender: &Offender| self.on_failure.of(offender.failure.kind);
         let rejects_all = |offender: &&Offender| *treatment(offender) == Treatment::Reject && !is_final(offender);
         if let Some(Offender { failure, rows, .. }) = offenders.iter().find(rejects_all) {
-            self.reports.say(failure, rows.len(), "left with their sender, and so is all of the request");
+            let fate = "left with their sender, and so is all of the request";
+            self.reports.say(failure, rows.len(), fate, || describe(&mut batch, rows));
             let (processor, message) = (self.filter.name().to_owned(), failure.message.clone());
             return Err(Error::Filter { processor, message, delay });
         }
         if let Some(failure) = failure.filter(|_| offenders.is_empty()) {
-            self.reports.say(&failure, 0, "all filtered in the end, in smaller parts");
+            self.reports.say(&failure, 0, "all filtered in the end, in smaller parts", Description::default);
         }
         others.add(done);
         for offender in offenders {
             let treatment = treatment(&offender);
             let Offender { rows, failure, .. } = offender;
             let (kind, records) = (failure.kind, rows.len());
-            self.reports.say(&failure, records, &fate(treatment));
+            self.reports.say(&failure, records, &fate(treatment), || describe(&mut batch, &rows));
             entry.treated(kind, treatment, records);
             match treatment {
                 Treatment::Reject => entry.reject(self.filter.name(), &failure, records),
@@ -145,6 +147,12 @@ fn decide(batch: &mut Batch, rows: Rows, verdict: Verdict, entry: &mut Entry<'_>
     batch.show(rows);
     entry.applied.add(batch.apply(outcome).expect("it has one verdict for each row"));
     batch.take()
+}
+
+/// Describes the first of `rows`.
+fn describe(batch: &mut Batch, rows: &Rows) -> Description {
+    batch.show(rows.clone());
+    Description::of(&batch.only(0), false)
 }
 
 /// What becomes of records, for the log.

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::runtime::Handle;
-
 use crate::config::{Config, Diagnostic, Diagnostics, LogsPipeline as LogsConfig, Mode, Pipeline, Processor, Spanned};
 use crate::export::{self, Exporter, Exporters};
 use crate::filter::{Cache, Engine, Filter, LoadError};
@@ -24,6 +22,15 @@ pub struct Pipelines {
     logs: Option<Fed<LogsPipeline>>,
     untouched: BTreeMap<Signal, Fed<Destinations>>,
     exporters: BTreeMap<String, Exporter>,
+}
+
+/// Everything that a generation is made of, loaded and tried. Nothing of it is in use, and no metric tells of it.
+#[derive(Debug)]
+pub struct Prepared {
+    exporters: BTreeMap<String, Exporter>,
+    filters: BTreeMap<String, Filter>,
+    /// Where there are shadows.
+    thread: Option<Arc<Thread>>,
 }
 
 /// What outlives a generation, and is handed from each to the next.
@@ -50,7 +57,7 @@ pub struct LoadedFilter<'a> {
 #[derive(Debug)]
 struct Fed<T> {
     receivers: BTreeSet<String>,
-    pipeline: T,
+    pipeline: Arc<T>,
 }
 
 impl Shared {
@@ -61,9 +68,9 @@ impl Shared {
     }
 }
 
-impl Pipelines {
+impl Prepared {
     /// Loads everything that `config` names, and tries each filter on sample records. Nothing is opened and no destination
-    /// is asked for yet: `validate` does no more than this. What comes with the pipelines is how that went wrong.
+    /// is asked for yet: `validate` does no more than this. What comes with it is how filters failed.
     ///
     /// # Errors
     /// Everything that is wrong with components, their settings, their routes, and paths.
@@ -82,7 +89,21 @@ impl Pipelines {
             return Err(problems);
         }
         let failures = trial::run(config, &filters).await;
-        let metrics = &shared.metrics;
+        Ok((Self { exporters, filters, thread }, failures))
+    }
+
+    /// Opens what can be opened before the first request.
+    ///
+    /// # Errors
+    /// Files that can't be written.
+    pub fn open(&self, config: &Config) -> Result<(), Diagnostics> {
+        export::open(config, &self.exporters)
+    }
+
+    /// The pipelines of `config`, which this was loaded for. From now on `metrics` tell of them.
+    #[must_use]
+    pub fn assemble(self, config: &Config, metrics: &Metrics) -> Pipelines {
+        let Self { exporters, filters, thread } = self;
         let destination = |name: &str| {
             let exporter = exporters.get(name).expect("the configuration has an exporter of each name").clone();
             Destination { counts: metrics.exporter(name), exporter }
@@ -104,12 +125,14 @@ impl Pipelines {
             (Signal::Profiles, &configured.profiles),
         ];
         let untouched = others.into_iter().filter_map(untouched).collect();
-        Ok((Self { logs, untouched, exporters }, failures))
+        Pipelines { logs, untouched, exporters }
     }
+}
 
+impl Pipelines {
     /// Requests take others from now on.
     pub(super) fn retire(&self) {
-        for link in self.logs.iter().flat_map(|logs| &logs.pipeline.chain.links) {
+        for link in self.links() {
             if let Link::Enforce(enforcer) = link {
                 enforcer.retire();
             }
@@ -124,43 +147,40 @@ impl Pipelines {
         export::open(config, &self.exporters)
     }
 
+    /// Requests under way are the last that need them: filters keep no more instances than those have.
+    pub(super) fn let_go(&self) {
+        self.links().for_each(|link| link.filter().retire());
+    }
+
     /// Where the log records of this receiver go, if anywhere.
-    pub(super) fn logs(&self, receiver: &str) -> Option<&LogsPipeline> {
+    pub(super) fn logs(&self, receiver: &str) -> Option<Arc<LogsPipeline>> {
         self.logs.as_ref()?.by(receiver)
     }
 
     /// Where what else comes to this receiver goes, if anywhere.
-    pub(super) fn untouched(&self, signal: Signal, receiver: &str) -> Option<&Destinations> {
+    pub(super) fn untouched(&self, signal: Signal, receiver: &str) -> Option<Arc<Destinations>> {
         self.untouched.get(&signal)?.by(receiver)
     }
 
     /// The filters in the chain, in their order.
     pub fn filters(&self) -> impl Iterator<Item = LoadedFilter<'_>> {
-        self.logs
-            .iter()
-            .flat_map(|logs| &logs.pipeline.chain.links)
-            .map(Link::filter)
-            .map(|filter| LoadedFilter { processor: filter.name(), size: filter.size() })
+        let filters = self.links().map(Link::filter);
+        filters.map(|filter| LoadedFilter { processor: filter.name(), size: filter.size() })
     }
-}
 
-impl Drop for Pipelines {
-    /// Instances and their engine give back gigabytes of address space, which takes its time. The thread that drops
-    /// them, at the end of their last request, has others to serve.
-    fn drop(&mut self) {
-        if let (Some(logs), Ok(runtime)) = (self.logs.take(), Handle::try_current()) {
-            runtime.spawn_blocking(move || drop(logs));
-        }
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        self.logs.iter().flat_map(|logs| &logs.pipeline.chain.links)
     }
 }
 
 impl<T> Fed<T> {
     fn new(receivers: &[Spanned<String>], pipeline: T) -> Self {
-        Self { receivers: receivers.iter().map(|name| name.value.clone()).collect(), pipeline }
+        let receivers = receivers.iter().map(|name| name.value.clone()).collect();
+        Self { receivers, pipeline: Arc::new(pipeline) }
     }
 
-    fn by(&self, receiver: &str) -> Option<&T> {
-        self.receivers.contains(receiver).then_some(&self.pipeline)
+    fn by(&self, receiver: &str) -> Option<Arc<T>> {
+        self.receivers.contains(receiver).then(|| Arc::clone(&self.pipeline))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tries filters on sample records, before anything depends on them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -29,21 +30,34 @@ pub(super) async fn run(config: &Config, filters: &BTreeMap<String, Filter>) -> 
     let mut failures = Diagnostics::default();
     let sample = Batch::new(sample()).expect("the sample is OTLP");
     for (name, filter) in filters {
-        if let Err(failure) = attempt(filter, &sample).await {
+        if let Err(failure) = attempt(filter, config.processors[name].max_rows, sample.clone()).await {
             failures.push(problem(config, name, &failure));
         }
     }
     failures
 }
 
-async fn attempt(filter: &Filter, sample: &Batch) -> Result<(), Failure> {
-    let (started, mut attempts) = (Instant::now(), 0);
+/// Shows `filter` the sample in parts of at most `max_rows`, as it will be shown its records.
+async fn attempt(filter: &Filter, max_rows: NonZeroUsize, mut sample: Batch) -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut parts = sample.set_aside().chunks(max_rows);
+    while let Some(rows) = parts.pop() {
+        sample.show(rows);
+        sample = part(filter, started, sample).await?;
+    }
+    filter.renew().await
+}
+
+async fn part(filter: &Filter, started: Instant, mut sample: Batch) -> Result<Batch, Failure> {
+    let mut attempts = 0;
     loop {
         attempts += 1;
-        match filter.try_on(sample.clone()).await {
-            Ok(_) => return Ok(()),
+        let call = filter.process(sample).await;
+        sample = call.batch;
+        match call.result {
+            Ok(_) => return Ok(sample),
             Err(failure) => match failure.kind {
-                FailureKind::Refused => return Ok(()),
+                FailureKind::Refused => return Ok(sample),
                 FailureKind::Deadline if attempts < ATTEMPTS && started.elapsed() < ENOUGH => {}
                 _ => return Err(failure),
             },

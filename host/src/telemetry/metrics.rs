@@ -3,7 +3,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
@@ -23,16 +23,6 @@ pub struct Metrics {
 
 /// By metric and processor.
 type BoundedByName = HashMap<(&'static str, String), Arc<Bounded>>;
-
-/// What became of attempts to take up another configuration.
-#[derive(Debug, Clone)]
-pub struct ReloadMetrics {
-    successes: Counter,
-    failures: Counter,
-    was_successful: Gauge,
-    last_success: Gauge,
-    generation: Gauge,
-}
 
 /// What a receiver took in. Only log records are counted: nothing else is looked into.
 #[derive(Debug, Clone)]
@@ -102,7 +92,7 @@ const HELP: &str = "\
 receiver_received_log_records: Log records that came
 receiver_accepted_log_records: Log records delivered, or dropped by a filter's decision
 receiver_forwarded_log_records: Log records delivered wherever they belong
-receiver_refused_log_records: Log records whose sender was answered with an error
+receiver_refused_log_records: Log records whose sender was answered with an error, or told that they are refused
 receiver_refused_requests: Requests of any signal that were answered with an error
 receiver_failed_tls_handshakes: Connections that were closed because TLS could not be agreed on
 receiver_in_flight_bytes: Bytes that requests under way hold, of all receivers
@@ -115,14 +105,14 @@ filter_failures: Calls of a filter that failed
 filter_suppressed_log_lines: Lines that a filter logged, or printed, beyond a hundred a second
 filter_failed_log_records: Log records that a filter failed on, by what became of them
 filter_circuit_open: Whether a filter is left alone because it keeps failing
-filter_duration_seconds: How long a filter took for one batch
+filter_duration_seconds: How long one call of a filter took
 shadow_incoming_log_records: Log records shown to a shadow
 shadow_skipped_log_records: Log records that a shadow was not shown
 shadow_dropped_log_records: Log records that a shadow would have dropped
 shadow_routed_log_records: Log records that a shadow would have given a route
 shadow_changed_log_records: Log records of which a shadow would have changed the field
 shadow_failures: Calls of a shadow that failed
-shadow_duration_seconds: How long a shadow took for one batch
+shadow_duration_seconds: How long one call of a shadow took
 exporter_sent_log_records: Log records that the destination took
 exporter_send_failed_log_records: Log records that the destination did not take
 exporter_duplicated_log_records: Log records that the destination took and will get again
@@ -153,19 +143,6 @@ impl Metrics {
         let metrics = Self { handle, recorder, bounded: Arc::default(), started: Instant::now() };
         metrics.describe();
         metrics
-    }
-
-    /// The metrics of the configuration itself.
-    #[must_use]
-    pub fn reloads(&self) -> ReloadMetrics {
-        let reloads = |result| self.counter("config_reloads", &[("result", result)]);
-        ReloadMetrics {
-            successes: reloads("success"),
-            failures: reloads("failure"),
-            was_successful: self.gauge("config_last_reload_successful"),
-            last_success: self.gauge("config_last_reload_success_timestamp_seconds"),
-            generation: self.gauge("config_generation"),
-        }
     }
 
     /// The metrics of the receiver `name`, where requests come in by `transport`.
@@ -253,7 +230,7 @@ impl Metrics {
         self.recorder.register_counter(&key(metric, labels), &METADATA)
     }
 
-    fn gauge(&self, metric: &'static str) -> Gauge {
+    pub(super) fn gauge(&self, metric: &'static str) -> Gauge {
         self.recorder.register_gauge(&key(metric, &[]), &METADATA)
     }
 
@@ -299,25 +276,6 @@ impl Default for Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
-    }
-}
-
-impl ReloadMetrics {
-    /// A configuration was taken up: the `generation`th, of which the first one came with the start.
-    pub fn succeeded(&self, generation: u32) {
-        if generation > 1 {
-            self.successes.increment(1);
-        }
-        self.was_successful.set(1.0);
-        self.generation.set(generation);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.last_success.set(now.as_secs_f64());
-    }
-
-    /// A configuration was not taken up.
-    pub fn failed(&self) {
-        self.failures.increment(1);
-        self.was_successful.set(0.0);
     }
 }
 
@@ -443,133 +401,4 @@ fn key(metric: &str, labels: &[(&'static str, &str)]) -> Key {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The page without its comments.
-    fn page(metrics: &Metrics) -> Vec<String> {
-        let mut lines: Vec<_> = metrics
-            .handle
-            .render()
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .map(str::to_owned)
-            .collect();
-        lines.sort();
-        lines
-    }
-
-    #[test]
-    fn names_and_labels_are_the_documented_ones() {
-        let metrics = Metrics::new();
-        let receiver = metrics.receiver("otlp", "grpc");
-        receiver.received(4);
-        receiver.accepted(3);
-        receiver.forwarded(2);
-        receiver.refused(1);
-        let listener = metrics.listener("otlp", "grpc");
-        listener.refused("unauthenticated");
-        listener.failed_handshake();
-        metrics.in_flight_bytes(1000);
-        let processor = metrics.processor("wasm/redact");
-        processor.incoming(10);
-        processor.outgoing(9);
-        processor.dropped("line\n\"noise\"", 1);
-        processor.routed("audit", 2);
-        processor.changed(4);
-        processor.failed("trap");
-        metrics.suppressed_log_lines("wasm/redact").increment(8);
-        processor.treated("trap", "drop", 3);
-        processor.circuit(true);
-        processor.duration(Duration::from_micros(30));
-        let shadow = metrics.shadow("wasm/tried");
-        shadow.incoming(10);
-        shadow.skipped(3);
-        shadow.dropped("noise", 1);
-        shadow.routed("audit", 2);
-        shadow.changed("attribute(\"user.email\")", 4);
-        shadow.failed("trap");
-        shadow.duration(Duration::from_micros(30));
-        let exporter = metrics.exporter("otlp_grpc/main");
-        exporter.sent(5);
-        exporter.failed(6);
-        exporter.duplicated(7);
-        let _in_flight = exporter.start();
-        insta::assert_snapshot!(page(&metrics).join("\n"));
-    }
-
-    /// A configuration with the same processor in it would multiply the series and what they take, if each had a limit of
-    /// its own.
-    #[test]
-    fn all_generations_of_a_processor_share_one_limit() {
-        let metrics = Metrics::new();
-        for generation in 0..10 {
-            let processor = metrics.processor("wasm/noisy");
-            for n in 0..50 {
-                processor.dropped(&format!("reason {generation}.{n}"), 1);
-            }
-        }
-        let page = page(&metrics);
-        assert_eq!(page.iter().filter(|line| line.contains("filter_dropped")).count(), 101);
-        assert!(page.iter().any(|line| line.ends_with("reason=\"other\"} 400")));
-    }
-
-    #[test]
-    fn the_last_attempt_tells_whether_the_configuration_is_the_one_that_is_used() {
-        let metrics = Metrics::new();
-        let reloads = metrics.reloads();
-        let check = |expected: [&str; 4]| {
-            let page = page(&metrics);
-            let found = || page.iter().filter_map(|line| line.strip_prefix("sluicegate_config_"));
-            let timestamp = found().find_map(|line| line.strip_prefix("last_reload_success_timestamp_seconds "));
-            assert!(timestamp.is_some_and(|seconds| seconds.parse::<f64>().unwrap() > 1.7e9), "{page:?}");
-            for line in expected {
-                assert!(found().any(|found| found == line), "no {line} in {page:?}");
-            }
-        };
-        let (no, yes) = ("reloads_total{result=\"failure\"}", "reloads_total{result=\"success\"}");
-        reloads.succeeded(1);
-        check(["generation 1", "last_reload_successful 1", &format!("{no} 0"), &format!("{yes} 0")]);
-        reloads.failed();
-        check(["generation 1", "last_reload_successful 0", &format!("{no} 1"), &format!("{yes} 0")]);
-        reloads.succeeded(2);
-        check(["generation 2", "last_reload_successful 1", &format!("{no} 1"), &format!("{yes} 1")]);
-    }
-
-    #[test]
-    fn a_request_is_in_flight_until_it_is_dropped() {
-        let metrics = Metrics::new();
-        let exporter = metrics.exporter("file");
-        let in_flight = |n: u32| format!("sluicegate_exporter_in_flight_requests{{exporter=\"file\"}} {n}");
-        let (first, second) = (exporter.start(), exporter.start());
-        assert!(page(&metrics).contains(&in_flight(2)));
-        drop((first, second));
-        assert!(page(&metrics).contains(&in_flight(0)));
-    }
-
-    #[test]
-    fn reasons_are_limited_in_number_and_length() {
-        let metrics = Metrics::new();
-        let processor = metrics.processor("wasm/noisy");
-        for n in 0..1000 {
-            processor.dropped(&format!("reason {n}"), 1);
-        }
-        processor.dropped(&"é".repeat(5000), 1);
-        let page = page(&metrics);
-        let dropped: Vec<_> = page.iter().filter(|line| line.contains("filter_dropped")).collect();
-        assert_eq!(dropped.len(), 101);
-        assert!(dropped.iter().any(|line| line.ends_with("reason=\"other\"} 901")), "{dropped:?}");
-
-        let processor = metrics.processor("wasm/wordy");
-        processor.dropped(&"é".repeat(5000), 1);
-        assert!(metrics.render().contains(&format!("reason=\"{}\"", "é".repeat(100))));
-    }
-
-    #[test]
-    fn two_instances_do_not_mix() {
-        let (one, other) = (Metrics::new(), Metrics::new());
-        one.exporter("file").sent(1);
-        other.exporter("file").sent(2);
-        assert!(page(&one).iter().any(|line| line.ends_with("sent_log_records_total{exporter=\"file\"} 1")));
-    }
-}
+mod tests;

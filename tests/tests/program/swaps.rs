@@ -40,7 +40,7 @@ async fn a_changed_setting_counts_from_the_next_request_on() {
     let sink = Sink::start();
     // The first filter works on one record for so long that the swap comes meanwhile; the second one decides.
     let slow = Config::to(&sink.endpoint())
-        .filter("trap", "settings: { how: slow, body: slow, milliseconds: 4000 }")
+        .filter("trap", "settings: { how: slow, body: slow, milliseconds: 6000 }")
         .filter("drop_below_severity", "settings: { minimum: INFO }");
     let sluicegate = Sluicegate::start(&slow.yaml()).await.expect("it starts");
     let sender = sluicegate.sender();
@@ -50,6 +50,7 @@ async fn a_changed_setting_counts_from_the_next_request_on() {
     until("a request to be under way", is_under_way).await;
 
     swap(&sluicegate, &from("ERROR", &sink)).await;
+    assert!(!waiting.is_finished(), "its first filter is still at work");
     sluicegate.sender().send_logs(&otlp::request([otlp::record(INFO, "quick")])).await.expect("it is taken");
     waiting.await.expect("no panic").expect("it is taken");
     let bodies: Vec<_> = otlp::rows(&sink.logs()).into_iter().map(|row| row.record.body.expect("a body")).collect();
@@ -101,6 +102,8 @@ async fn what_can_not_be_used_changes_nothing_and_is_said() {
         let page = sluicegate.page().await.expect("a page of metrics");
         assert_eq!(page.sum("config_reloads", &[("result", "failure")]), nth, "{said}");
         assert_eq!((page.gauge("config_last_reload_successful"), page.gauge("config_generation")), (0, 1), "{said}");
+        let processors = page.by("processor_incoming_items", "processor", "");
+        assert_eq!(processors.len(), 1, "{said} leaves no metrics: {processors:?}");
     }
     swap(&sluicegate, &from("INFO", &sink)).await;
     assert!(passes(INFO, &sluicegate, &sink).await);
@@ -120,8 +123,21 @@ async fn a_filter_that_fails_on_sample_records_is_refused_by_validate_and_warned
     assert!(ended.log.contains(said) && ended.log.contains("help: "), "{}", ended.log);
     let sluicegate = Sluicegate::start_file(&file, &[]).await.expect("it starts");
     let log = sluicegate.log();
-    assert!(log.lines().any(|line| line.contains(said) && line.contains(r#""level":"WARN""#)), "{log}");
+    let line = log.lines().find(|line| line.contains(said)).expect("it says so");
+    assert!(line.contains(r#""level":"WARN""#) && line.contains(r#""help":"mend the filter"#), "{line}");
     assert!(passes(INFO, &sluicegate, &sink).await);
+}
+
+/// Its filter takes longer than its deadline for all of the sample records, and not for one.
+#[tokio::test]
+async fn sample_records_are_shown_in_parts_as_all_are() {
+    let sink = Sink::start();
+    let sluicegate = Sluicegate::start(&from("INFO", &sink).yaml()).await.expect("it starts");
+    for (max_rows, is_taken) in [("8192", false), ("1", true)] {
+        let keys = format!("settings: {{ how: slow, milliseconds: 50 }}, deadline: 1s, max_rows: {max_rows}");
+        sluicegate.rewrite(&Config::to(&sink.endpoint()).filter("trap", &keys).yaml()).expect("a file");
+        assert_eq!(sluicegate.reload().await.expect("it runs"), is_taken, "{max_rows}");
+    }
 }
 
 #[tokio::test]
@@ -211,6 +227,26 @@ async fn a_file_that_is_written_through_swaps_has_whole_lines() {
     assert_eq!(otlp::count(&otlp::read(&path).expect("every line is whole")), sent);
 }
 
+#[tokio::test]
+async fn a_file_that_was_rotated_is_opened_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, rotated) = (folder.path().join("kept.jsonl"), folder.path().join("kept.jsonl.1"));
+    let config = Config::default().exporter("file", &format!("{{ path: {path:?} }}"));
+    let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
+    let send = async |body: &str| {
+        let request = otlp::request([otlp::record(INFO, body)]);
+        sluicegate.sender().send_logs(&request).await.expect("it is taken");
+        request
+    };
+    let mut expected = vec![send("one").await];
+    fs::rename(&path, &rotated).expect("it can be renamed");
+    expected.push(send("two").await);
+    swap(&sluicegate, &config).await;
+    let after = send("three").await;
+    assert_eq!(otlp::read(&rotated).expect("every line is whole"), expected);
+    assert_eq!(otlp::read(&path).expect("every line is whole"), [after]);
+}
+
 /// A program that looks for changes by itself.
 async fn watching(file: &Path) -> Sluicegate {
     Sluicegate::start_with(file, &["--watch"], &[]).await.expect("it starts")
@@ -271,21 +307,31 @@ async fn of_many_signals_the_last_state_of_the_file_counts() {
 #[tokio::test]
 async fn what_is_being_reloaded_holds_up_no_shutdown() {
     let sink = Sink::start();
-    let mut sluicegate = Sluicegate::start(&from("INFO", &sink).yaml()).await.expect("it starts");
     let folder = tempfile::tempdir().expect("a folder");
-    let slow = folder.path().join("slow.wasm");
+    let slow = folder.path().join("slow");
     let made = Command::new("mkfifo").arg(&slow).status().await.expect("mkfifo runs");
     assert!(made.success());
-    let config = Config::to(&sink.endpoint()).processor("wasm/slow", &format!("component: {slow:?}"));
-    sluicegate.rewrite(&config.yaml()).expect("a file");
-    sluicegate.process().signal("HUP").await.expect("it runs");
-    // A pipe can be opened once its other end is: now the component is being read, and it never ends.
-    let open = tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(slow));
-    let writer = sluicegate_tests::patiently("the component to be read", open).await.expect("no panic");
-    assert!(passes(INFO, &sluicegate, &sink).await, "requests are served meanwhile");
-    let ended = sluicegate.stop().await.expect("it ends");
-    drop(writer);
-    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let to = Config::to(&sink.endpoint());
+    let configurations = [
+        to.clone().processor("wasm/slow", &format!("component: {slow:?}")),
+        to.clone().grpc(&format!("tls: {{ cert_file: {slow:?}, key_file: {slow:?} }}")),
+        to.exporter("otlp_grpc/slow", &format!("{{ endpoint: 'https://localhost:1', tls: {{ ca_file: {slow:?} }} }}")),
+    ];
+    for config in configurations {
+        let mut sluicegate = Sluicegate::start(&from("INFO", &sink).yaml()).await.expect("it starts");
+        sluicegate.rewrite(&config.yaml()).expect("a file");
+        sluicegate.process().signal("HUP").await.expect("it runs");
+        // A pipe can be opened once its other end is: now it is being read, and that never ends.
+        let pipe = slow.clone();
+        let open = tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(pipe));
+        let writer = sluicegate_tests::patiently("the file to be read", open).await.expect("no panic");
+        assert!(passes(INFO, &sluicegate, &sink).await, "requests are served meanwhile");
+        assert!(sluicegate.log().contains("reloading "), "{}", sluicegate.log());
+        let ended = sluicegate.stop().await.expect("it ends");
+        drop(writer);
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        assert!(ended.log.contains("stopped"), "{}", ended.log);
+    }
 }
 
 #[tokio::test]

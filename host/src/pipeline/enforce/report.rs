@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::filter::{Failure, FailureKind};
+use crate::pipeline::describe::Description;
 
 /// Lines about one processor, of which there may be as many as requests.
 #[derive(Debug)]
@@ -29,12 +30,22 @@ impl Reports {
         Self { processor: processor.to_owned(), kinds: Mutex::default() }
     }
 
-    /// Says that the filter failed on so many records, which are `fate`, now or together with others later.
-    pub(super) fn say(&self, failure: &Failure, records: usize, fate: &str) {
-        if let Some(records) = self.due(failure.kind, records, Instant::now()) {
-            let (processor, kind) = (&*self.processor, failure.kind.as_str());
-            tracing::warn!(processor, kind, records, "{failure}; the records are {fate}");
-        }
+    /// Says that the filter failed on so many records, which are `fate`, now or together with others later. `describe`
+    /// tells of one that stands alone.
+    pub(super) fn say(&self, failure: &Failure, records: usize, fate: &str, describe: impl FnOnce() -> Description) {
+        let Some(all) = self.due(failure.kind, records, Instant::now()) else { return };
+        let record = if records == 1 { describe() } else { Description::default() };
+        tracing::warn!(
+            processor = self.processor,
+            kind = failure.kind.as_str(),
+            records = all,
+            service_name = record.service_name,
+            time_unix_nano = record.time_unix_nano,
+            observed_time_unix_nano = record.observed_time_unix_nano,
+            severity_number = record.severity_number,
+            trace_id = record.trace_id,
+            "{failure}; the records are {fate}"
+        );
     }
 
     /// How many records a line is due for, if one is.

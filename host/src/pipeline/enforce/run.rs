@@ -21,8 +21,8 @@ const MAX_FAILED_CALLS: u32 = 512;
 const MAX_CALLS_IN_VAIN: u32 = 48;
 
 /// How long failed calls may take in all before a batch is divided no more, in deadlines. A filter that loops on one
-/// record of 8,192 takes 15.
-const MAX_DEADLINES: u32 = 20;
+/// record of 8,192 takes 15, and a busy machine makes sound calls fail, too.
+const MAX_DEADLINES: u32 = 32;
 
 /// How many more calls may fail then, of parts that were not shown yet. The others are given up unseen.
 const MAX_LAST_FAILURES: u32 = 16;
