@@ -4,6 +4,7 @@ mod account;
 mod chain;
 mod circuit;
 mod current;
+mod describe;
 mod enforce;
 mod load;
 mod route;
@@ -12,7 +13,10 @@ mod trial;
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::batch::Batch;
+use crate::export::retry;
 use crate::items;
 use crate::receive::{Handler, Request, Response, Signal};
 use crate::schema;
@@ -62,9 +66,10 @@ impl Entrance {
     async fn logs(&self, pipeline: Option<&LogsPipeline>, request: Request) -> Result<Response, Error> {
         let pipeline = pipeline.ok_or(Error::NoPipeline(Signal::Logs))?;
         let batch = Batch::new(request.body.clone())?;
-        request.reserve(batch.memory())?;
         let mut account = Account::open(&self.counts, batch.len());
-        let batch = pipeline.chain.run(batch, &mut account).await?;
+        request.reserve(batch.memory())?;
+        let last = retry::last(Instant::now(), request.deadline);
+        let batch = pipeline.chain.run(batch, last, &mut account).await?;
         let parcels = pipeline.routes.encode(&batch);
         request.charge(route::growth(&parcels, &request));
         let mut response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;

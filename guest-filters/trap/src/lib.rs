@@ -6,6 +6,7 @@
 //! | `how` | `panic`, `unreachable`, `stack_overflow`, `loop`, `grow_memory`, `big_memory`, `slow`, `columns`, `log_flood`, `big_log`, `garbage` or `refuse` | required |
 //! | `at` | `configure` or `process` | `process` |
 //! | `body` | in `process`, only a record with this body sets it off | every record does |
+//! | `starting` | how many milliseconds `configure` takes, busily | 0 |
 //! | `milliseconds` | how long `slow` takes | 50 |
 //! | `mebibytes` | how much `big_memory` takes, and `big_log` says at once | 32 |
 //! | `times` | how many columns `columns` asks for, and lines `log_flood` writes | 1000 |
@@ -21,6 +22,8 @@ struct Trap {
     #[serde(default)]
     at: At,
     body: Option<String>,
+    #[serde(default)]
+    starting: u64,
     #[serde(default = "fifty")]
     milliseconds: u64,
     #[serde(default = "thirty_two")]
@@ -72,6 +75,7 @@ enum At {
 impl Filter for Trap {
     fn new(settings: Settings) -> Result<Self, Error> {
         let trap: Self = settings.parse()?;
+        busy(trap.starting);
         if trap.at == At::Configure {
             trap.spring()?;
         }
@@ -115,10 +119,7 @@ impl Trap {
             How::BigMemory => {
                 black_box(vec![1_u8; self.mebibytes << 20]);
             }
-            How::Slow => {
-                let end = clock::now() + self.milliseconds * 1_000_000;
-                while clock::now() < end {}
-            }
+            How::Slow => busy(self.milliseconds),
             // What has columns is a record.
             How::Columns => {}
             How::LogFlood => (0..self.times).for_each(|n| log::info(&format!("line {n} of a flood"))),
@@ -134,6 +135,11 @@ impl Trap {
 /// Never comes to an end, and uses what the deeper call returns, so that no loop can be made of it.
 fn dig(depth: u64) -> u64 {
     if depth == 0 { 0 } else { black_box(dig(black_box(depth + 1))) + depth }
+}
+
+fn busy(milliseconds: u64) {
+    let end = clock::now() + milliseconds * 1_000_000;
+    while clock::now() < end {}
 }
 
 fn fifty() -> u64 {

@@ -1,4 +1,5 @@
 //! From a file to a component that fits the world.
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -22,6 +23,10 @@ const OFFERED: [&str; 9] = [
     "wasi:random/",
     "wasi:sockets/",
 ];
+
+/// The largest component that is read, in bytes: interpreters with their libraries have some tens of MiB. Compiling takes
+/// many times as much memory.
+const MAX_SIZE: u64 = 256 << 20;
 
 /// The functions that a component must export. Toolchains add others of their own, which nobody calls.
 const REQUIRED: [&str; 2] = ["configure", "process"];
@@ -126,7 +131,7 @@ pub(super) async fn component(engine: &Engine, path: &Path) -> Result<Loaded, Lo
 
 fn compile(engine: &wasmtime::Engine, cache: Option<&Cache>, path: &Path) -> Result<(Component, usize), LoadError> {
     let component = path.to_owned();
-    let bytes = match fs::read(path) {
+    let bytes = match read(path) {
         Ok(bytes) => bytes,
         Err(reason) => return Err(LoadError::Read { component, reason }),
     };
@@ -149,6 +154,19 @@ fn compile(engine: &wasmtime::Engine, cache: Option<&Cache>, path: &Path) -> Res
         compiled.map_err(|error| LoadError::Compile { component, reason: format!("{error:#}") })?;
     tracing::debug!(component = %path.display(), ?source, "compiled code is ready");
     Ok((compiled, bytes.len()))
+}
+
+/// The content of a file that can be a component: neither a pipe, which nobody may ever write to, nor one without end.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(io::Error::other(format!("it is larger than {} MiB", MAX_SIZE >> 20)));
+    }
+    Ok(bytes)
 }
 
 /// What the component imports that isn't there, and what it should export and doesn't.

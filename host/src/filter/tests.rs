@@ -89,6 +89,12 @@ async fn what_does_not_load_says_why() {
     check(Some(b""), "…/filter.wasm is not WebAssembly: it starts with \"\"", true).await;
     check(Some(b"\0asm\x01\0\0\0"), "…/filter.wasm is a core WebAssembly module, not a component", true).await;
     check(Some(b"\0asm\x0d\0\x01\0\xff"), "can't compile …/filter.wasm: ", false).await;
+    let processor = Processor {
+        component: Spanned::new("/dev/zero".into(), Span::default()),
+        ..processor("drop_below_severity", &json!({}))
+    };
+    let endless = load(processor).await.expect_err("it has no end").to_string();
+    assert_eq!(endless, "can't read the component /dev/zero: it is no regular file");
     let nothing = "is no filter for this version of Sluicegate: it doesn't export a function `configure`; \
                    it doesn't export a function `process`";
     check(Some(b"\0asm\x0d\0\x01\0"), nothing, true).await;

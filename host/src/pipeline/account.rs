@@ -44,6 +44,7 @@ struct Treated {
 impl<'a> Account<'a> {
     /// Opens the account of a request of so many records.
     pub(super) fn open(receiver: &'a ReceiverMetrics, records: usize) -> Self {
+        receiver.received(records as u64);
         Self { receiver, records: records as u64, entries: Vec::new(), is_settled: false }
     }
 

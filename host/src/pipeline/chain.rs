@@ -1,6 +1,7 @@
 //! A chain of filters.
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use crate::batch::Batch;
 use crate::filter::Filter;
@@ -27,18 +28,23 @@ pub(super) enum Link {
 }
 
 impl Chain {
-    /// Lets every filter decide over what the ones before it left.
+    /// Lets every filter decide over what the ones before it left. The sender has to be answered by `last`.
     ///
     /// # Errors
     /// When a filter fails on records that are not to pass unseen.
-    pub(super) async fn run<'a>(&'a self, mut batch: Batch, account: &mut Account<'a>) -> Result<Batch, Error> {
+    pub(super) async fn run<'a>(
+        &'a self,
+        mut batch: Batch,
+        last: Instant,
+        account: &mut Account<'a>,
+    ) -> Result<Batch, Error> {
         for link in &self.links {
             // A filter is not called for nothing, be it because all is dropped or because nothing was sent.
             if batch.is_empty() {
                 break;
             }
             match link {
-                Link::Enforce(enforcer) => batch = enforcer.run(batch, account).await?,
+                Link::Enforce(enforcer) => batch = enforcer.run(batch, last, account).await?,
                 Link::Shadow(shadow) => shadow.offer(&batch),
             }
         }

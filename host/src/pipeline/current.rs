@@ -20,7 +20,6 @@ impl Current {
     /// Requests take `pipelines`.
     #[must_use]
     pub fn new(pipelines: Pipelines) -> Self {
-        pipelines.begin();
         Self(Arc::new(RwLock::new(Arc::new(pipelines))))
     }
 
@@ -35,8 +34,8 @@ impl Current {
     /// Requests take `next` from now on.
     pub fn swap(&self, next: Pipelines) {
         let next = Arc::new(next);
+        self.get().retire();
         let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), next);
-        self.get().begin();
         // Only now, as requests wait for the lock.
         old.let_go();
     }

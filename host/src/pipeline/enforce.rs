@@ -10,19 +10,20 @@ use tokio::time::Instant;
 
 use crate::batch::{Batch, Outcome, Rows, Verdict};
 use crate::config::{OnFailure, Processor, Treatment};
-use crate::filter::{Call, Failure, Filter, Ran};
+use crate::filter::Filter;
 use crate::status::Error;
 use crate::telemetry::ProcessorMetrics;
 
 use super::account::{Account, Entry};
 use super::circuit::{Admission, Circuit};
+use super::describe::Description;
+use report::Reports;
+use run::{Offender, Run, Shown};
 
-/// How many calls may fail before a batch is divided no more. A record that stands alone among 8,192 takes 14 of them,
-/// and every further one about ten.
-const MAX_FAILED_CALLS: u32 = 64;
-
-/// How long a batch may be divided, in deadlines: a filter that loops on one record of 8,192 takes 14.
-const MAX_DEADLINES: u32 = 16;
+mod report;
+mod run;
+#[cfg(test)]
+mod tests;
 
 /// The wait that is asked for after a filter's failure. A fresh instance stands ready at once, so this only keeps a
 /// sender whose every batch makes the filter fail from filling Sluicegate with attempts.
@@ -39,38 +40,7 @@ pub(super) struct Enforcer {
     share: f64,
     deadline: Duration,
     counts: ProcessorMetrics,
-}
-
-/// A batch on its way through a filter.
-struct Run<'a> {
-    enforcer: &'a Enforcer,
-    batch: Batch,
-    entry: Entry<'a>,
-    /// What is still to be shown, the last part first.
-    parts: Vec<Part>,
-    /// Rows that go on.
-    done: Rows,
-    offenders: Vec<Offender>,
-    /// Whether the filter handled any rows.
-    has_worked: bool,
-    failed_calls: u32,
-    /// When the batch is divided no more. Counted from the first failure.
-    last: Option<Instant>,
-}
-
-/// Rows that are shown at once.
-struct Part {
-    rows: Rows,
-    /// Whether they made the filter fail before, so that they are shown to an instance that doesn't know of it.
-    again: bool,
-}
-
-/// Rows that the filter can't handle.
-struct Offender {
-    rows: Rows,
-    failure: Failure,
-    /// Whether it is they that make it fail: one record alone, on an instance that had seen no other.
-    is_proven: bool,
+    reports: Reports,
 }
 
 impl Enforcer {
@@ -78,6 +48,7 @@ impl Enforcer {
     pub(super) fn new(filter: Filter, processor: &Processor, share: f64, counts: ProcessorMetrics) -> Self {
         Self {
             circuit: Circuit::new(filter.name(), processor.circuit_breaker, counts.clone()),
+            reports: Reports::new(filter.name()),
             filter,
             on_failure: processor.on_failure.clone(),
             max_rows: processor.max_rows,
@@ -91,178 +62,105 @@ impl Enforcer {
         &self.filter
     }
 
-    /// It decides from now on.
-    pub(super) fn begin(&self) {
-        self.circuit.begin();
+    /// Requests take another generation from now on.
+    pub(super) fn retire(&self) {
+        self.circuit.retire();
     }
 
-    /// Lets the filter decide over `batch`.
+    /// Lets the filter decide over `batch`, whose sender has to be answered by `last`.
     ///
     /// # Errors
     /// When records are to be rejected and it can't be told which ones those are, or there are no others.
-    pub(super) async fn run<'a>(&'a self, batch: Batch, account: &mut Account<'a>) -> Result<Batch, Error> {
-        let mut run = Run::new(self, batch);
-        let delay = match self.circuit.admit() {
-            // Nobody is to be shown anything.
-            _ if run.batch.is_empty() => FILTER_RETRY,
-            Admission::Run(attempt) => {
-                run.all_parts().await;
-                match run.offenders.last() {
-                    Some(offender) if !run.has_worked => attempt.failed(&offender.failure),
-                    _ => attempt.succeeded(),
-                }
-                FILTER_RETRY
-            }
-            Admission::Leave(failure, left) => {
-                let rows = run.batch.set_aside();
-                run.offenders.push(Offender { rows, failure, is_proven: false });
-                left
-            }
-        };
-        let (batch, entry) = run.settle(delay)?;
-        account.enter(entry);
-        Ok(batch)
-    }
-}
-
-impl<'a> Run<'a> {
-    fn new(enforcer: &'a Enforcer, mut batch: Batch) -> Self {
+    pub(super) async fn run<'a>(
+        &'a self,
+        mut batch: Batch,
+        last: Instant,
+        account: &mut Account<'a>,
+    ) -> Result<Batch, Error> {
         let mut others = Rows::default();
-        if enforcer.share < 1.0 {
-            let (inside, outside) = batch.share(enforcer.share);
+        if self.share < 1.0 {
+            let (inside, outside) = batch.share(self.share);
             batch.set_aside();
             batch.show(inside);
             others = outside;
         }
-        Self {
-            enforcer,
-            entry: Entry::new(&enforcer.counts, batch.len()),
-            batch,
-            parts: Vec::new(),
-            done: others,
-            offenders: Vec::new(),
-            has_worked: false,
-            failed_calls: 0,
-            last: None,
+        if batch.is_empty() {
+            batch.restore(others);
+            return Ok(batch);
         }
+        let mut entry = Entry::new(&self.counts, batch.len());
+        let (shown, delay) = match self.circuit.admit() {
+            Admission::Run(attempt) => (Run::new(self, batch, attempt, last).finish().await, FILTER_RETRY),
+            Admission::Leave(failure, delay) => (Shown::none(batch, failure), delay),
+        };
+        let batch = self.settle(shown, others, &mut entry, delay)?;
+        account.enter(entry);
+        Ok(batch)
     }
 
-    /// Shows the filter every row, and rows that it fails on again.
-    async fn all_parts(&mut self) {
-        if self.batch.len() <= self.enforcer.max_rows.get() {
-            // The usual case, in which nothing is divided and no row number copied.
-            self.call(false).await;
-        } else {
-            let parts = self.batch.set_aside().chunks(self.enforcer.max_rows);
-            self.parts = parts.into_iter().map(|rows| Part { rows, again: false }).collect();
+    /// Treats the rows that the filter can't handle, and shows what is left of all, `others` that it was not to see
+    /// included. `delay` is what a sender is asked to wait that has to send its request again.
+    fn settle(&self, shown: Shown, mut others: Rows, entry: &mut Entry<'_>, delay: Duration) -> Result<Batch, Error> {
+        let Shown { mut batch, done, offenders, applied, has_worked, failure } = shown;
+        entry.applied.add(applied);
+        // Otherwise the sender keeps a request of which nothing could be filtered.
+        let goes_on = has_worked || !others.is_empty();
+        let is_final = |offender: &Offender| offender.is_proven && goes_on;
+        let treatment = |offender: &Offender| self.on_failure.of(offender.failure.kind);
+        let rejects_all = |offender: &&Offender| *treatment(offender) == Treatment::Reject && !is_final(offender);
+        if let Some(Offender { failure, rows, .. }) = offenders.iter().find(rejects_all) {
+            let fate = "left with their sender, and so is all of the request";
+            self.reports.say(failure, rows.len(), fate, || describe(&mut batch, rows));
+            let (processor, message) = (self.filter.name().to_owned(), failure.message.clone());
+            return Err(Error::Filter { processor, message, delay });
         }
-        while let Some(Part { rows, again }) = self.parts.pop() {
-            self.batch.show(rows);
-            self.call(again).await;
+        if let Some(failure) = failure.filter(|_| offenders.is_empty()) {
+            self.reports.say(&failure, 0, "all filtered in the end, in smaller parts", Description::default);
         }
-    }
-
-    /// Shows the filter the rows that are shown now.
-    async fn call(&mut self, again: bool) {
-        let (filter, batch) = (&self.enforcer.filter, std::mem::take(&mut self.batch));
-        let Call { batch, result, duration, ran } =
-            if again { filter.process_afresh(batch).await } else { filter.process(batch).await };
-        self.batch = batch;
-        self.enforcer.counts.duration(duration);
-        match result {
-            Ok(applied) => {
-                self.has_worked = true;
-                self.entry.applied.add(applied);
-                self.done.add(self.batch.take());
-            }
-            Err(failure) => {
-                let rows = self.batch.set_aside();
-                self.failed(rows, failure, ran);
-            }
-        }
-    }
-
-    /// Decides what becomes of rows that the filter failed on.
-    fn failed(&mut self, rows: Rows, failure: Failure, ran: Ran) {
-        self.enforcer.counts.failed(failure.kind.as_str());
-        self.failed_calls += 1;
-        let now = Instant::now();
-        let last = *self.last.get_or_insert_with(|| now + MAX_DEADLINES * self.enforcer.deadline);
-        let is_over = self.failed_calls >= MAX_FAILED_CALLS || now >= last;
-        match (ran, rows.len()) {
-            (Ran::Fresh, 1) => self.offenders.push(Offender { rows, failure, is_proven: true }),
-            // Without an instance nothing else will do better.
-            (Ran::Nowhere, _) => {
-                let rest = self.parts.drain(..).map(|part| part.rows);
-                let rows = rest.fold(rows, |mut rows, part| {
-                    rows.add(part);
-                    rows
-                });
-                self.offenders.push(Offender { rows, failure, is_proven: false });
-            }
-            (Ran::Used | Ran::Fresh, _) if is_over => {
-                // When the whole request is rejected there is no use in going on.
-                if *self.enforcer.on_failure.of(failure.kind) == Treatment::Reject {
-                    self.parts.clear();
-                }
-                self.offenders.push(Offender { rows, failure, is_proven: false });
-            }
-            // What the instance kept of other batches may be why.
-            (Ran::Used, 1) => self.parts.push(Part { rows, again: true }),
-            (Ran::Used | Ran::Fresh, _) => {
-                let (first, second) = rows.halves();
-                self.parts.extend([second, first].map(|rows| Part { rows, again: true }));
-            }
-        }
-    }
-
-    /// Treats the rows that the filter can't handle, and shows what is left of all. `delay` is what a sender is asked to
-    /// wait that has to send its request again.
-    fn settle(mut self, delay: Duration) -> Result<(Batch, Entry<'a>), Error> {
-        let has_others = self.has_worked || !self.done.is_empty();
-        for Offender { rows, failure, is_proven } in std::mem::take(&mut self.offenders) {
+        others.add(done);
+        for offender in offenders {
+            let treatment = treatment(&offender);
+            let Offender { rows, failure, .. } = offender;
             let (kind, records) = (failure.kind, rows.len());
-            let treatment = self.enforcer.on_failure.of(kind);
-            let is_final = is_proven && has_others;
-            self.enforcer.report(&failure, treatment, records, is_final);
-            self.entry.treated(kind, treatment, records);
+            self.reports.say(&failure, records, &fate(treatment), || describe(&mut batch, &rows));
+            entry.treated(kind, treatment, records);
             match treatment {
-                Treatment::Pass => self.done.add(rows),
-                Treatment::Drop => self.decide(rows, Verdict::Drop(format!("on_failure: {}", kind.as_str()))),
-                Treatment::Route(route) => self.decide(rows, Verdict::Route(route.value.clone())),
-                Treatment::Reject if is_final => self.entry.reject(self.enforcer.filter.name(), &failure, records),
-                Treatment::Reject => {
-                    self.enforcer.counts.treated(kind.as_str(), treatment.as_str(), records as u64);
-                    let processor = self.enforcer.filter.name().to_owned();
-                    return Err(Error::Filter { processor, message: failure.message, delay });
+                Treatment::Reject => entry.reject(self.filter.name(), &failure, records),
+                Treatment::Pass => others.add(rows),
+                Treatment::Drop => {
+                    let verdict = Verdict::Drop(format!("on_failure: {}", kind.as_str()));
+                    others.add(decide(&mut batch, rows, verdict, entry));
+                }
+                Treatment::Route(route) => {
+                    others.add(decide(&mut batch, rows, Verdict::Route(route.value.clone()), entry));
                 }
             }
         }
-        self.batch.restore(self.done);
-        Ok((self.batch, self.entry))
-    }
-
-    /// Gives rows the verdict that the configuration has for them.
-    fn decide(&mut self, rows: Rows, verdict: Verdict) {
-        let outcome = Outcome::of_all(verdict, rows.len());
-        self.batch.show(rows);
-        let applied = self.batch.apply(outcome).expect("it has one verdict for each row");
-        self.entry.applied.add(applied);
-        self.done.add(self.batch.take());
+        batch.restore(others);
+        Ok(batch)
     }
 }
 
-impl Enforcer {
-    /// Says in the log what became of records.
-    fn report(&self, failure: &Failure, treatment: &Treatment, records: usize, is_final: bool) {
-        let (processor, kind) = (self.filter.name(), failure.kind.as_str());
-        let fate = match treatment {
-            Treatment::Reject if is_final => "refused for good".to_owned(),
-            Treatment::Reject => "left with their sender, with all others of the request".to_owned(),
-            Treatment::Pass => "going on unfiltered".to_owned(),
-            Treatment::Drop => "dropped".to_owned(),
-            Treatment::Route(route) => format!("going on unfiltered to the route {}", route.value),
-        };
-        tracing::warn!(processor, kind, records, "{failure}; the records are {fate}");
+/// Gives rows the verdict that the configuration has for them, and says what is left of them.
+fn decide(batch: &mut Batch, rows: Rows, verdict: Verdict, entry: &mut Entry<'_>) -> Rows {
+    let outcome = Outcome::of_all(verdict, rows.len());
+    batch.show(rows);
+    entry.applied.add(batch.apply(outcome).expect("it has one verdict for each row"));
+    batch.take()
+}
+
+/// Describes the first of `rows`.
+fn describe(batch: &mut Batch, rows: &Rows) -> Description {
+    batch.show(rows.clone());
+    Description::of(&batch.only(0), false)
+}
+
+/// What becomes of records, for the log.
+fn fate(treatment: &Treatment) -> String {
+    match treatment {
+        Treatment::Reject => "refused for good".to_owned(),
+        Treatment::Pass => "going on unfiltered".to_owned(),
+        Treatment::Drop => "dropped".to_owned(),
+        Treatment::Route(route) => format!("going on unfiltered to the route {}", route.value),
     }
 }

@@ -130,11 +130,11 @@ impl Prepared {
 }
 
 impl Pipelines {
-    /// Requests take them from now on.
-    pub(super) fn begin(&self) {
+    /// Requests take others from now on.
+    pub(super) fn retire(&self) {
         for link in self.links() {
             if let Link::Enforce(enforcer) = link {
-                enforcer.begin();
+                enforcer.retire();
             }
         }
     }

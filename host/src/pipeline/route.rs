@@ -118,10 +118,10 @@ pub(super) fn growth(parcels: &[Parcel<'_>], request: &Request) -> usize {
 ///
 /// Where some were taken and others failed in a way that may pass, only those are tried again, as long as the sender
 /// waits: an error would make it send all of it again. Where some were taken and others refused for good, the sender
-/// is told how many items that is, which `count` finds out: those of the routes that it is given.
+/// is told how many items that is, which `count` finds out: those of the routes that it is given. So it is where
+/// destinations refused some of their items.
 ///
-/// A warning or a partial refusal reaches the sender where there is one destination, whose answer it is; otherwise
-/// it is logged.
+/// A warning reaches the sender where there is one destination, whose answer it is; otherwise it is logged.
 ///
 /// # Errors
 /// [`ExportError::decisive`] of the failures, where one of them may pass or nothing was taken.
@@ -159,23 +159,49 @@ fn answer(
     {
         return Ok(answer?);
     }
-    let (mut refused, mut failures) = (Vec::new(), Vec::new());
+    let (mut refused, mut failures, mut partials) = (Vec::new(), Vec::new(), Vec::new());
     for (parcel, answer) in parcels.iter().zip(answers) {
-        if let Err(failure) = answer {
-            refused.push(parcel);
-            failures.push(failure);
+        match answer {
+            Ok(Response { partial_success: Some(partial) }) if partial.rejected > 0 => partials.push((parcel, partial)),
+            Ok(_) => {}
+            Err(failure) => {
+                refused.push(parcel);
+                failures.push(failure);
+            }
         }
     }
     let is_partial = failures.len() < parcels.len() && !failures.iter().any(ExportError::is_retryable);
-    if failures.is_empty() || !is_partial {
+    if !failures.is_empty() && !is_partial {
         return ExportError::decisive(failures).map_or_else(|| Ok(Response::default()), |failure| Err(failure.into()));
     }
     // A record that several destinations refused is one record.
-    let rejected = count(&|route| refused.iter().any(|parcel| parcel.takes(route)));
-    let reasons: Vec<_> = failures.iter().map(ToString::to_string).collect();
+    let of_failures =
+        if failures.is_empty() { 0 } else { count(&|route| refused.iter().any(|parcel| parcel.takes(route))) };
+    let reasons = failures.iter().map(ToString::to_string);
+    let of_partials = partials.iter().map(|(parcel, PartialSuccess { error_message, .. })| {
+        format!("exporter {}: {error_message}", parcel.to.exporter.name())
+    });
+    let reasons: Vec<_> = reasons.chain(of_partials).collect();
+    if reasons.is_empty() {
+        return Ok(Response::default());
+    }
+    let rejected = (of_failures + rejected(&partials)).min(count(&|_| true));
     let partial =
         PartialSuccess { rejected: rejected.try_into().unwrap_or(i64::MAX), error_message: reasons.join("; ") };
     Ok(Response { partial_success: Some(partial) })
+}
+
+/// How many items destinations refused that took the others. Which ones those are they don't say: destinations of the same
+/// items are taken to have refused the same ones, as far as they go.
+fn rejected(partials: &[(&Parcel<'_>, PartialSuccess)]) -> u64 {
+    let mut groups: Vec<(_, i64)> = Vec::new();
+    for (parcel, PartialSuccess { rejected, .. }) in partials {
+        match groups.iter_mut().find(|(takes, _)| *takes == parcel.takes) {
+            Some((_, most)) => *most = (*most).max(*rejected),
+            None => groups.push((parcel.takes, *rejected)),
+        }
+    }
+    groups.into_iter().map(|(_, rejected)| u64::try_from(rejected).unwrap_or(0)).sum()
 }
 
 impl<'a> Parcel<'a> {

@@ -27,6 +27,7 @@ type BoundedByName = HashMap<(&'static str, String), Arc<Bounded>>;
 /// What a receiver took in. Only log records are counted: nothing else is looked into.
 #[derive(Debug, Clone)]
 pub struct ReceiverMetrics {
+    received: Counter,
     accepted: Counter,
     forwarded: Counter,
     refused: Counter,
@@ -88,6 +89,7 @@ const DURATION_BUCKETS: [f64; 13] =
 
 /// What the page says of each name.
 const HELP: &str = "\
+receiver_received_log_records: Log records that came
 receiver_accepted_log_records: Log records delivered, or dropped by a filter's decision
 receiver_forwarded_log_records: Log records delivered wherever they belong
 receiver_refused_log_records: Log records whose sender was answered with an error, or told that they are refused
@@ -148,6 +150,7 @@ impl Metrics {
     pub fn receiver(&self, name: &str, transport: &'static str) -> ReceiverMetrics {
         let counter = |metric| self.counter(metric, &[("receiver", name), ("transport", transport)]);
         ReceiverMetrics {
+            received: counter("receiver_received_log_records"),
             accepted: counter("receiver_accepted_log_records"),
             forwarded: counter("receiver_forwarded_log_records"),
             refused: counter("receiver_refused_log_records"),
@@ -277,6 +280,11 @@ impl fmt::Debug for Metrics {
 }
 
 impl ReceiverMetrics {
+    /// `records` came in a request that could be read.
+    pub fn received(&self, records: u64) {
+        self.received.increment(records);
+    }
+
     /// `records` were delivered wherever they belong, or dropped by a filter's decision.
     pub fn accepted(&self, records: u64) {
         self.accepted.increment(records);

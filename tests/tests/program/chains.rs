@@ -88,9 +88,9 @@ async fn check_failure(how: &str, on_failure: &str, kind: &str) {
         }
         sender.send_logs(&ten()).await.unwrap_or_else(|status| panic!("{what}: {status:?}"));
         let page = sluicegate.page().await.expect("a page of metrics");
-        // Alone on an instance that knew others, and again on one that does not.
+        // Alone on an instance that knew others, again on one that does not, and once more where it was too slow.
         let failures = page.sum("filter_failures", &[("processor", "wasm/trap"), ("kind", kind)]);
-        assert!((round..=2 * round).contains(&failures), "{what}: {page:?}");
+        assert!((round..=3 * round).contains(&failures), "{what}: {page:?}");
         let accounts = page.accounts();
         assert!(accounts.balance(), "{what}: {accounts:?}");
     }

@@ -1,4 +1,6 @@
 //! Records that make a filter fail: each costs itself alone, and is treated as configured.
+use std::time::Duration;
+
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest};
 use sluicegate_tests::{
     config::{Config, otlp as exporter},
@@ -28,7 +30,7 @@ const WAYS: [(&str, &str); 6] = [
 /// A configuration whose filter fails on poison in the way `how`. What is routed to `aside` goes to its own sink.
 fn failing(how: &str, keys: &str, [main, aside]: [&Sink; 2]) -> Config {
     // Long enough for all ways but the loop, which never ends, and then for sound calls on a busy machine.
-    let deadline = if how == "loop" { "1s" } else { "30s" };
+    let deadline = if how == "loop" { "300ms" } else { "30s" };
     let trap = format!("settings: {{ how: {how}, body: {POISON} }}, deadline: {deadline}, {keys}");
     Config::to(&main.endpoint())
         .filter("drop_below_severity", "settings: { minimum: INFO }")
@@ -74,7 +76,9 @@ async fn check_alone(how: &str, kind: &str, on_failure: &str, sent: [usize; 2], 
     let (main, aside) = (Sink::start(), Sink::start());
     let config = failing(how, &format!("on_failure: {on_failure}"), [&main, &aside]);
     let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
-    let answer = sluicegate.sender().send_logs(&request(RECORDS, &[RECORDS / 3])).await;
+    // Half of this wait may be spent on telling records apart.
+    let sender = sluicegate.sender().waiting(Duration::from_secs(120));
+    let answer = sender.send_logs(&request(RECORDS, &[RECORDS / 3])).await;
     let partial = answer.unwrap_or_else(|status| panic!("{what}: {status:?}")).partial_success;
     if accepted == 1 {
         assert_eq!(partial, None, "{what}");
@@ -96,7 +100,7 @@ async fn check_alone(how: &str, kind: &str, on_failure: &str, sent: [usize; 2], 
     assert_eq!((accounts.accepted, accounts.refused), (RECORDS as u64 - refused, refused), "{what}");
     assert!(accounts.balance(), "{what}: {accounts:?}");
     let failures = page.sum("filter_failures", &[("processor", "wasm/trap"), ("kind", kind)]);
-    assert!((2..=15).contains(&failures), "{what}: {failures} calls failed on the way to one record");
+    assert!((2..=32).contains(&failures), "{what}: {failures} calls failed on the way to one record");
 }
 
 #[tokio::test]
@@ -105,20 +109,21 @@ async fn several_are_told_apart_and_too_many_are_not() {
     let config = failing("panic", "on_failure: drop, circuit_breaker: { enabled: false }", [&main, &aside]);
     let sluicegate = Sluicegate::start(&config.yaml()).await.expect("it starts");
     let sender = sluicegate.sender();
-    sender.send_logs(&request(RECORDS, &[0, 3000, 3001, RECORDS - 1])).await.expect("all others are good");
-    assert_eq!(taken(&main), (RECORDS - 4, 0));
+    let few: Vec<usize> = (0..RECORDS).step_by(RECORDS / 20).chain([3000, 3001, RECORDS - 1]).collect();
+    sender.send_logs(&request(RECORDS, &few)).await.expect("all others are good");
+    assert_eq!(taken(&main), (RECORDS - few.len(), 0));
 
     // Every tenth: what could not be told apart is treated like them, and no poison passes.
     let poison: Vec<usize> = (0..RECORDS).step_by(10).collect();
     sender.send_logs(&request(RECORDS, &poison)).await.expect("what is treated is acknowledged");
     let (more, none) = taken(&main);
-    assert!(more > RECORDS - 4 && none == 0, "{more}, {none}");
+    assert!(more > RECORDS - few.len() && none == 0, "{more}, {none}");
     let page = sluicegate.page().await.expect("a page of metrics");
     let accounts = page.accounts();
     assert!(accounts.balance() && accounts.accepted == 2 * RECORDS as u64, "{accounts:?}");
     assert_eq!(accounts.dropped, treated(&page, "trap", "drop"));
     let failures = page.sum("filter_failures", &[]);
-    assert!(failures <= 2 * 64 + 32, "{failures} calls");
+    assert!(failures <= 2 * 512 + 32, "{failures} calls");
 }
 
 #[tokio::test]

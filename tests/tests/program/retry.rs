@@ -106,6 +106,17 @@ async fn a_part_that_is_refused_for_good_is_a_partial_success() {
     assert_eq!(count(&sluicegate, "exporter_duplicated_log_records", "otlp_grpc/main").await, 0);
 }
 
+#[tokio::test]
+async fn records_that_one_of_several_destinations_leaves_are_a_partial_success() {
+    let (main, critical) = (Sink::start(), Sink::start());
+    let sluicegate = split(&main, &critical).await;
+    main.answer(Answer::Partial { rejected: 3, message: "too old".to_owned() });
+    let answer = sluicegate.sender().send_logs(&ten()).await.expect("seven are taken");
+    let partial = answer.partial_success.expect("a partial success");
+    assert_eq!((partial.rejected_log_records, &*partial.error_message), (3, "exporter otlp_grpc/main: too old"));
+    assert_eq!(accounts(&sluicegate).await, Accounts { accepted: 7, refused: 3, dropped: 0, forwarded: 7, sent: 7 });
+}
+
 /// Spans are counted for it, although nothing else looks into them.
 #[tokio::test]
 async fn spans_that_one_of_two_destinations_refuses_are_a_partial_success() {

@@ -17,6 +17,7 @@ fn page(metrics: &Metrics) -> Vec<String> {
 fn names_and_labels_are_the_documented_ones() {
     let metrics = Metrics::new();
     let receiver = metrics.receiver("otlp", "grpc");
+    receiver.received(4);
     receiver.accepted(3);
     receiver.forwarded(2);
     receiver.refused(1);
