@@ -313,7 +313,6 @@ async fn what_is_being_reloaded_holds_up_no_shutdown() {
     assert!(made.success());
     let to = Config::to(&sink.endpoint());
     let configurations = [
-        to.clone().processor("wasm/slow", &format!("component: {slow:?}")),
         to.clone().grpc(&format!("tls: {{ cert_file: {slow:?}, key_file: {slow:?} }}")),
         to.exporter("otlp_grpc/slow", &format!("{{ endpoint: 'https://localhost:1', tls: {{ ca_file: {slow:?} }} }}")),
     ];
