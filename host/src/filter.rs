@@ -65,6 +65,7 @@ pub struct Filter {
     blueprint: Blueprint,
     routes: Vec<String>,
     size: usize,
+    digest: String,
     /// Whether its caller's thread is there for nothing else.
     applies_itself: bool,
     /// Last in, first out: the instance used last has the warmest memory.
@@ -126,6 +127,7 @@ impl Filter {
             blueprint,
             routes,
             size: loaded.size,
+            digest: loaded.digest,
             applies_itself: false,
             idle: Mutex::new(vec![instance]),
             is_retired: AtomicBool::new(false),
@@ -148,6 +150,12 @@ impl Filter {
     /// Counts, from now on and for what was before, the lines that the filter wants to log and may not.
     pub fn count_by(&self, counter: Counter) {
         self.blueprint.log().count_by(counter);
+    }
+
+    /// The SHA-256 of the component's file, in hexadecimal digits: which build of a filter this is.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// The size of the component's file in bytes.

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 
 use crate::{
     config::{Config, Diagnostics, Mode, Processor},
-    pipeline::{Current, Pipelines, Prepared, Shared},
+    pipeline::{Current, LoadedFilter, Pipelines, Prepared, Shared},
     serve::Access,
     telemetry::ReloadMetrics,
 };
@@ -147,6 +147,7 @@ impl Reloader {
         if !waiting.is_empty() {
             tracing::warn!(keys = waiting.join(" "), "changed, and will count after a restart only");
         }
+        self.counts.restart_pending(!waiting.is_empty());
         self.generation += 1;
         let filters = describe(&config, &pipelines);
         self.current.swap(pipelines);
@@ -164,16 +165,17 @@ pub fn log_warnings(config: &Config, warnings: &Diagnostics) {
     }
 }
 
-/// The filters as a line in the log tells of them: `PROCESSOR=COMPONENT (SIZE)` in the order of the chain, shadows marked as such.
+/// The filters as a line in the log tells of them: `PROCESSOR=COMPONENT (SIZE, sha256:DIGEST)` in the order of the chain,
+/// shadows marked as such. Twelve digits tell one build from another.
 #[must_use]
 pub fn describe(config: &Config, pipelines: &Pipelines) -> String {
-    let filter = |processor: &str, size: usize| {
+    let filter = |LoadedFilter { processor, size, digest }: LoadedFilter<'_>| {
         let Processor { component, mode, .. } = &config.processors[processor];
         let shadow = if matches!(mode, Mode::Shadow(_)) { ", shadow" } else { "" };
-        format!("{processor}={} ({} KiB{shadow})", component.display(), size.div_ceil(1024))
+        let digest = &digest[..digest.len().min(12)];
+        format!("{processor}={} ({} KiB, sha256:{digest}{shadow})", component.display(), size.div_ceil(1024))
     };
-    let filters: Vec<_> = pipelines.filters().map(|loaded| filter(loaded.processor, loaded.size)).collect();
-    filters.join(", ")
+    pipelines.filters().map(filter).collect::<Vec<_>>().join(", ")
 }
 
 /// The files that `config` is made of, beside its own.

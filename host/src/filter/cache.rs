@@ -150,6 +150,10 @@ impl Cache {
     }
 
     fn read(&self, engine: &wasmtime::Engine, path: &Path, key: &Key) -> Result<Component, Unusable> {
+        // A pipe would be waited for, and a link leads to what was not written here.
+        if !fs::symlink_metadata(path)?.is_file() {
+            return Err(Unusable::Foreign("it is no regular file".to_owned()));
+        }
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
         check_owner(&metadata)?;

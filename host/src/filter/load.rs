@@ -3,6 +3,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use sha2::{Digest as _, Sha256};
 use wasmtime::component::types::{self, ComponentItem};
 use wasmtime::component::{Component, InstancePre};
 
@@ -108,6 +109,8 @@ pub(super) struct Loaded {
     pub(super) component: InstancePre<State>,
     /// The file's size in bytes.
     pub(super) size: usize,
+    /// The SHA-256 of the file, in hexadecimal digits.
+    pub(super) digest: String,
 }
 
 /// Reads and compiles `path`, away from the threads that serve: an interpreter takes seconds to compile.
@@ -115,13 +118,13 @@ pub(super) async fn component(engine: &Engine, path: &Path) -> Result<Loaded, Lo
     let (wasmtime, cache, path) = (engine.wasmtime.clone(), engine.cache.clone(), path.to_owned());
     let compiling =
         tokio::task::spawn_blocking(move || compile(&wasmtime, cache.as_ref(), &path).map(|compiled| (compiled, path)));
-    let ((component, size), path) =
+    let ((component, size, digest), path) =
         compiling.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
 
     let mut differences = differences(&engine.wasmtime, &component.component_type());
     if differences.is_empty() {
         match engine.linker.instantiate_pre(&component) {
-            Ok(component) => return Ok(Loaded { component, size }),
+            Ok(component) => return Ok(Loaded { component, size, digest }),
             // The names fit and the types don't.
             Err(error) => differences.push(format!("{error:#}")),
         }
@@ -129,7 +132,11 @@ pub(super) async fn component(engine: &Engine, path: &Path) -> Result<Loaded, Lo
     Err(LoadError::OtherWorld { component: path, differences })
 }
 
-fn compile(engine: &wasmtime::Engine, cache: Option<&Cache>, path: &Path) -> Result<(Component, usize), LoadError> {
+fn compile(
+    engine: &wasmtime::Engine,
+    cache: Option<&Cache>,
+    path: &Path,
+) -> Result<(Component, usize, String), LoadError> {
     let component = path.to_owned();
     let bytes = match read(path) {
         Ok(bytes) => bytes,
@@ -153,7 +160,8 @@ fn compile(engine: &wasmtime::Engine, cache: Option<&Cache>, path: &Path) -> Res
     let (compiled, source) =
         compiled.map_err(|error| LoadError::Compile { component, reason: format!("{error:#}") })?;
     tracing::debug!(component = %path.display(), ?source, "compiled code is ready");
-    Ok((compiled, bytes.len()))
+    let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((compiled, bytes.len(), digest))
 }
 
 /// The content of a file that can be a component: neither a pipe, which nobody may ever write to, nor one without end.

@@ -51,6 +51,8 @@ pub struct LoadedFilter<'a> {
     pub processor: &'a str,
     /// The size of its component in bytes.
     pub size: usize,
+    /// The SHA-256 of its component, in hexadecimal digits.
+    pub digest: &'a str,
 }
 
 /// A pipeline and where its requests come from.
@@ -165,7 +167,7 @@ impl Pipelines {
     /// The filters in the chain, in their order.
     pub fn filters(&self) -> impl Iterator<Item = LoadedFilter<'_>> {
         let filters = self.links().map(Link::filter);
-        filters.map(|filter| LoadedFilter { processor: filter.name(), size: filter.size() })
+        filters.map(|filter| LoadedFilter { processor: filter.name(), size: filter.size(), digest: filter.digest() })
     }
 
     fn links(&self) -> impl Iterator<Item = &Link> {

@@ -9,6 +9,8 @@ use std::{
 use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::filter::FailureKind;
+
 use super::{bounded::Bounded, process};
 
 /// All metrics of one instance of Sluicegate. Clones share them.
@@ -71,7 +73,8 @@ pub struct ExporterMetrics {
 pub struct InFlight(Gauge);
 
 /// Those of the names that are no counters and no histograms.
-const GAUGES: [&str; 6] = [
+const GAUGES: [&str; 7] = [
+    "config_restart_pending",
     "filter_circuit_open",
     "receiver_in_flight_bytes",
     "exporter_in_flight_requests",
@@ -121,6 +124,7 @@ config_reloads: Attempts to take up a changed configuration
 config_last_reload_successful: Whether the last attempt to take up a configuration succeeded
 config_last_reload_success_timestamp_seconds: When the configuration in use was taken up
 config_generation: How many configurations were taken up, the first included
+config_restart_pending: Whether some of the configuration in use counts after a restart only
 ";
 
 /// The recorder ignores it.
@@ -183,6 +187,9 @@ impl Metrics {
     #[must_use]
     pub fn processor(&self, name: &str) -> ProcessorMetrics {
         let labels = [("processor", name)];
+        let failures = self.bounded("filter_failures", name, "kind");
+        // A series that begins with its first failure hides that one from Prometheus' `increase`.
+        FailureKind::ALL.iter().for_each(|kind| failures.add(kind.as_str(), 0));
         ProcessorMetrics {
             incoming: self.counter("processor_incoming_items", &labels),
             outgoing: self.counter("processor_outgoing_items", &labels),
@@ -190,7 +197,7 @@ impl Metrics {
             duration: self.histogram("filter_duration_seconds", &labels),
             dropped: self.bounded("filter_dropped_log_records", name, "reason"),
             routed: self.bounded("filter_routed_log_records", name, "route"),
-            failures: self.bounded("filter_failures", name, "kind"),
+            failures,
             circuit: self.recorder.register_gauge(&key("filter_circuit_open", &labels), &METADATA),
             metrics: self.clone(),
             name: name.into(),

@@ -13,6 +13,7 @@ pub struct ReloadMetrics {
     was_successful: Gauge,
     last_success: Gauge,
     generation: Gauge,
+    restart_pending: Gauge,
 }
 
 impl Metrics {
@@ -26,6 +27,7 @@ impl Metrics {
             was_successful: self.gauge("config_last_reload_successful"),
             last_success: self.gauge("config_last_reload_success_timestamp_seconds"),
             generation: self.gauge("config_generation"),
+            restart_pending: self.gauge("config_restart_pending"),
         }
     }
 }
@@ -40,6 +42,11 @@ impl ReloadMetrics {
         self.generation.set(generation);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.last_success.set(now.as_secs_f64());
+    }
+
+    /// Some of the configuration that was taken up counts after a restart only.
+    pub fn restart_pending(&self, is_pending: bool) {
+        self.restart_pending.set(if is_pending { 1.0 } else { 0.0 });
     }
 
     /// A configuration was not taken up.
@@ -71,6 +78,8 @@ mod tests {
         check(["generation 1", "last_reload_successful 1", &format!("{no} 0"), &format!("{yes} 0")]);
         reloads.failed();
         check(["generation 1", "last_reload_successful 0", &format!("{no} 1"), &format!("{yes} 0")]);
+        reloads.restart_pending(true);
+        assert!(metrics.render().contains("sluicegate_config_restart_pending 1"));
         reloads.succeeded(2);
         check(["generation 2", "last_reload_successful 1", &format!("{no} 1"), &format!("{yes} 1")]);
     }
