@@ -165,7 +165,7 @@ impl Filter {
     }
 
     /// Applies every answer on the caller's thread, for one that nobody waits for. It may be one that gets a core last,
-    /// and would keep requests from their [turns](work) while it waits for it.
+    /// and would keep requests from their turns (`work.rs`) while it waits for it.
     #[must_use]
     pub fn applying_itself(self) -> Self {
         Self { applies_itself: true, ..self }
