@@ -94,6 +94,9 @@ async fn what_can_not_be_used_changes_nothing_and_is_said() {
     for (nth, (text, said)) in (1..).zip(cases) {
         sluicegate.rewrite(&text).expect("a file");
         assert!(!sluicegate.reload().await.expect("it runs"), "{said}");
+        // What is logged takes its way through a pipe.
+        let told = || sluicegate.log().lines().filter(|line| line.contains("can't be taken up")).count() as u64;
+        until("it to be told", async || told() == nth).await;
         let log = sluicegate.log();
         let line = log.lines().rfind(|line| line.contains("can't be taken up")).expect("it says so");
         assert!(line.contains(said) && line.contains(r#""level":"ERROR""#), "{said}: {line}");
@@ -150,7 +153,7 @@ async fn what_belongs_to_listeners_waits_for_a_restart_and_is_named() {
     assert!(sluicegate.reload().await.expect("it runs"), "the rest is taken up");
     assert!(passes(INFO, &sluicegate, &sink).await);
     let keys = "receivers.otlp.protocols.grpc.max_recv_msg_size_mib service.telemetry.logs.encoding";
-    assert!(sluicegate.log().contains(&format!(r#""keys":"{keys}""#)), "{}", sluicegate.log());
+    until("the keys to be named", async || sluicegate.log().contains(&format!(r#""keys":"{keys}""#))).await;
     let large = otlp::request([otlp::record(INFO, &"x".repeat(2 << 20))]);
     sluicegate.sender().send_logs(&large).await.expect("the listener's limit is the old one");
 }
@@ -325,7 +328,7 @@ async fn what_is_being_reloaded_holds_up_no_shutdown() {
         let open = tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(pipe));
         let writer = sluicegate_tests::patiently("the file to be read", open).await.expect("no panic");
         assert!(passes(INFO, &sluicegate, &sink).await, "requests are served meanwhile");
-        assert!(sluicegate.log().contains("reloading "), "{}", sluicegate.log());
+        until("it to be told", async || sluicegate.log().contains("reloading ")).await;
         let ended = sluicegate.stop().await.expect("it ends");
         drop(writer);
         assert_eq!(ended.code, Some(0), "{}", ended.log);
