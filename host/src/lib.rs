@@ -23,6 +23,7 @@ pub mod config;
 pub mod export;
 pub mod files;
 pub mod filter;
+mod hex;
 mod items;
 pub mod json;
 pub mod memory;

@@ -107,8 +107,8 @@ impl Changes {
 
     /// Whether two rows have the same changes of their resources and scopes.
     pub(super) fn are_alike(&self, one: u32, other: u32) -> bool {
-        let of_envelopes = self.fields.iter().filter(|changes| changes.field.level() != Level::Record);
-        of_envelopes.into_iter().all(|changes| changes.cells[one as usize] == changes.cells[other as usize])
+        let mut of_envelopes = self.fields.iter().filter(|changes| changes.field.level() != Level::Record);
+        of_envelopes.all(|changes| changes.cells[one as usize] == changes.cells[other as usize])
     }
 
     /// What these rows have of these fields, to be restored.
@@ -328,9 +328,7 @@ impl Batch {
         }
         Ok(growth)
     }
-}
 
-impl Batch {
     /// Whether looking for what is to be removed is in proportion.
     fn check_removals(&self, changes: &[Change]) -> Result<(), InvalidOutcome> {
         let removals = changes.iter().filter(|change| change.values.kinds.contains(&kind::ABSENT));

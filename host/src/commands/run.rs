@@ -133,8 +133,7 @@ fn at_runtime(problems: Diagnostics) -> Failure {
 }
 
 /// The one line at start, for people and for programs that start Sluicegate: `listening` gives each listener as
-/// `NAME=ADDRESS` with its real port, and `filters` each filter as `PROCESSOR=COMPONENT (SIZE)`, in the order of
-/// the chain.
+/// `NAME=ADDRESS` with its real port, and `filters` is what [`reload::describe`] says of them.
 fn announce(server: &Server, filters: &str) -> io::Result<()> {
     let listening: Vec<_> = server.addresses()?.iter().map(|(name, address)| format!("{name}={address}")).collect();
     tracing::info!(listening = listening.join(" "), filters, version = env!("CARGO_PKG_VERSION"), "serving");

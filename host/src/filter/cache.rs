@@ -20,6 +20,8 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
+use crate::hex::hex;
+
 /// Starts every file, and changes with what follows: the key, the payload's length (64 bits, big endian), the payload's
 /// digest, and the payload, which is what wasmtime serializes.
 const MAGIC: [u8; 16] = *b"sluicegate cwasm";
@@ -275,7 +277,7 @@ fn header(key: &Key, payload: &[u8]) -> Vec<u8> {
 }
 
 fn name(key: &Key) -> String {
-    key.iter().map(|byte| format!("{byte:02x}")).chain([SUFFIX.to_owned()]).collect()
+    hex(key) + SUFFIX
 }
 
 /// Digests the component, and what wasmtime says that its compiled code depends on: the processor and its features, the

@@ -56,6 +56,18 @@ impl FailureKind {
     /// All kinds.
     pub const ALL: [Self; 5] = [Self::Trap, Self::Deadline, Self::Memory, Self::InvalidOutput, Self::Refused];
 
+    /// The reason for which records are dropped by `on_failure: drop` after such a failure.
+    #[must_use]
+    pub fn drop_reason(self) -> &'static str {
+        match self {
+            Self::Trap => "on_failure: trap",
+            Self::Deadline => "on_failure: deadline",
+            Self::Memory => "on_failure: memory",
+            Self::InvalidOutput => "on_failure: invalid_output",
+            Self::Refused => "on_failure: refused",
+        }
+    }
+
     /// The name in metrics: `trap`, `deadline`, `memory`, `invalid_output` or `refused`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -11,6 +11,7 @@ use super::Failure;
 use super::cache::{Cache, Source};
 use super::engine::Engine;
 use super::instance::State;
+use crate::hex::hex;
 
 /// The interfaces that a component may import, by the start of their names. Anything else is named in the error.
 const OFFERED: [&str; 9] = [
@@ -160,8 +161,7 @@ fn compile(
     let (compiled, source) =
         compiled.map_err(|error| LoadError::Compile { component, reason: format!("{error:#}") })?;
     tracing::debug!(component = %path.display(), ?source, "compiled code is ready");
-    let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((compiled, bytes.len(), digest))
+    Ok((compiled, bytes.len(), hex(&Sha256::digest(&bytes))))
 }
 
 /// The content of a file that can be a component: neither a pipe, which nobody may ever write to, nor one without end.

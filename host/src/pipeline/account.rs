@@ -110,7 +110,7 @@ impl<'a> Entry<'a> {
     /// So many of them are refused to their sender.
     pub(super) fn reject(&mut self, processor: &str, failure: &Failure, records: usize) {
         self.rejected += records as u64;
-        // One for each kind is enough to know what to look for.
+        // The same reason over and over tells no more.
         let reason = format!("processor {processor}: {failure}");
         if !self.reasons.contains(&reason) {
             self.reasons.push(reason);

@@ -64,6 +64,14 @@ impl Drop for Chain {
 }
 
 impl Link {
+    /// Requests take another generation from now on: those under way are the last that need this one.
+    pub(super) fn retire(&self) {
+        match self {
+            Self::Enforce(enforcer) => enforcer.retire(),
+            Self::Shadow(shadow) => shadow.filter().retire(),
+        }
+    }
+
     pub(super) fn filter(&self) -> &Filter {
         match self {
             Self::Enforce(enforcer) => enforcer.filter(),

@@ -37,7 +37,7 @@ impl Current {
         self.get().retire();
         let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), next);
         // Only now, as requests wait for the lock.
-        old.let_go();
+        drop(old);
     }
 
     /// Where the requests of the receiver of this name go, that come by `transport`.

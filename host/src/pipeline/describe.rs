@@ -6,6 +6,7 @@ use prost::Message as _;
 use crate::batch::{Batch, Field};
 use crate::export;
 use crate::filter::line;
+use crate::hex::hex;
 
 /// Enough of a record to find it by.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,14 +34,13 @@ impl Description {
             (kind != 0).then_some((kind, column.data))
         };
         let number = |field| value(field).and_then(|(_, data)| Some(u64::from_le_bytes(data.try_into().ok()?)));
-        let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Self {
             service_name: value(Field::ResourceAttribute("service.name".to_owned()))
                 .map(|value| text(value.0, &value.1)),
             time_unix_nano: number(Field::Time),
             observed_time_unix_nano: number(Field::ObservedTime),
             severity_number: number(Field::SeverityNumber),
-            trace_id: value(Field::TraceId).map(|(_, id)| hex(id)),
+            trace_id: value(Field::TraceId).map(|(_, id)| hex(&id)),
             body: value(Field::Body).filter(|_| with_body).map(|value| text(value.0, &value.1)),
         }
     }

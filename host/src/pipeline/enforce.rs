@@ -65,6 +65,7 @@ impl Enforcer {
     /// Requests take another generation from now on.
     pub(super) fn retire(&self) {
         self.circuit.retire();
+        self.filter.retire();
     }
 
     /// Lets the filter decide over `batch`, whose sender has to be answered by `last`.
@@ -128,7 +129,7 @@ impl Enforcer {
                 Treatment::Reject => entry.reject(self.filter.name(), &failure, records),
                 Treatment::Pass => others.add(rows),
                 Treatment::Drop => {
-                    let verdict = Verdict::Drop(format!("on_failure: {}", kind.as_str()));
+                    let verdict = Verdict::Drop(kind.drop_reason().to_owned());
                     others.add(decide(&mut batch, rows, verdict, entry));
                 }
                 Treatment::Route(route) => {
@@ -149,10 +150,10 @@ fn decide(batch: &mut Batch, rows: Rows, verdict: Verdict, entry: &mut Entry<'_>
     batch.take()
 }
 
-/// Describes the first of `rows`.
+/// Describes the only one of `rows`.
 fn describe(batch: &mut Batch, rows: &Rows) -> Description {
     batch.show(rows.clone());
-    Description::of(&batch.only(0), false)
+    Description::of(batch, false)
 }
 
 /// What becomes of records, for the log.

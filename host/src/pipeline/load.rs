@@ -134,11 +134,7 @@ impl Prepared {
 impl Pipelines {
     /// Requests take others from now on.
     pub(super) fn retire(&self) {
-        for link in self.links() {
-            if let Link::Enforce(enforcer) = link {
-                enforcer.retire();
-            }
-        }
+        self.links().for_each(Link::retire);
     }
 
     /// Opens what can be opened before the first request.
@@ -147,11 +143,6 @@ impl Pipelines {
     /// Files that can't be written.
     pub fn open(&self, config: &Config) -> Result<(), Diagnostics> {
         export::open(config, &self.exporters)
-    }
-
-    /// Requests under way are the last that need them: filters keep no more instances than those have.
-    pub(super) fn let_go(&self) {
-        self.links().for_each(|link| link.filter().retire());
     }
 
     /// Where the log records of this receiver go, if anywhere.

@@ -19,9 +19,6 @@ const OTHER: &str = "other";
 /// In characters. Long enough for a sentence, short enough for a table's column; what is over is cut off.
 const LENGTH: usize = 100;
 
-/// Before the kind of failure, the reason for which `on_failure: drop` drops records.
-const ON_FAILURE: &str = "on_failure: ";
-
 /// Counters of one name by one label, limited in number.
 pub(super) struct Bounded {
     register: Box<dyn Fn(&str) -> Counter + Send + Sync>,
@@ -54,8 +51,7 @@ impl Bounded {
 /// Whether a drop reason is one that the operator chose with `on_failure`. They are few, and what was lost to failures
 /// has to be seen whatever the filter wrote before.
 fn is_ours(value: &str) -> bool {
-    let kind = value.strip_prefix(ON_FAILURE);
-    kind.is_some_and(|kind| FailureKind::ALL.iter().any(|known| known.as_str() == kind))
+    FailureKind::ALL.iter().any(|kind| kind.drop_reason() == value)
 }
 
 impl fmt::Debug for Bounded {

@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 
 use crate::{
+    hex::hex,
     items,
     receive::{Request, Signal},
 };
@@ -77,7 +78,7 @@ fn span(span: &Span) -> String {
     string(&mut line, &span.name);
     for id in [&span.trace_id, &span.span_id] {
         line.push(' ');
-        id.iter().for_each(|byte| line.push_str(&format!("{byte:02x}")));
+        line.push_str(&hex(id));
     }
     attributes(&mut line, &span.attributes);
     line

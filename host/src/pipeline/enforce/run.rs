@@ -70,9 +70,9 @@ pub(super) struct Run<'a> {
 #[derive(Default)]
 struct Part {
     rows: Rows,
-    /// How often they, or rows among which they were, made the filter fail. Then they are shown to an instance that
-    /// knows nothing of that.
-    failures: u32,
+    /// Whether they, or rows among which they were, made the filter fail. Then they are shown to an instance that knows
+    /// nothing of that.
+    again: bool,
     /// How often they were too slow when they stood alone.
     slow: u32,
 }
@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
     async fn call(&mut self, part: Part) {
         let (filter, batch) = (&self.enforcer.filter, std::mem::take(&mut self.shown.batch));
         let Call { batch, result, duration, ran } =
-            if part.failures > 0 { filter.process_afresh(batch).await } else { filter.process(batch).await };
+            if part.again { filter.process_afresh(batch).await } else { filter.process(batch).await };
         self.shown.batch = batch;
         if ran != Ran::Nowhere {
             self.enforcer.counts.duration(duration);
@@ -164,12 +164,11 @@ impl<'a> Run<'a> {
 
     /// Decides what becomes of rows that the filter failed on.
     fn failed(&mut self, part: Part, failure: Failure, ran: Ran) {
-        let failures = part.failures + 1;
         match (ran, part.rows.len()) {
             // What can't be started now may be started a moment later.
             (Ran::Nowhere, _) => {
                 self.budget.failed_starts += 1;
-                self.parts.push(Part { failures, ..part });
+                self.parts.push(Part { again: true, ..part });
                 if self.budget.failed_starts >= MAX_FAILED_STARTS {
                     self.give_up(failure.clone());
                 }
@@ -186,11 +185,11 @@ impl<'a> Run<'a> {
                 }
             }
             // What the instance kept of other batches may be why, or the machine was busy.
-            (Ran::Used, 1) => self.parts.push(Part { failures, ..part }),
-            (Ran::Fresh, 1) => self.parts.push(Part { failures, slow: part.slow + 1, ..part }),
+            (Ran::Used, 1) => self.parts.push(Part { again: true, ..part }),
+            (Ran::Fresh, 1) => self.parts.push(Part { again: true, slow: part.slow + 1, ..part }),
             (Ran::Used | Ran::Fresh, _) => {
                 let (first, second) = part.rows.halves();
-                self.parts.extend([second, first].map(|rows| Part { rows, failures, slow: 0 }));
+                self.parts.extend([second, first].map(|rows| Part { rows, again: true, slow: 0 }));
             }
         }
         if !self.budget.divides() && !self.budget.shows() {
