@@ -235,14 +235,12 @@ impl Filter {
 
     /// Keeps one idle instance from now on, as in the beginning: only requests that are under way still need it.
     pub fn retire(&self) {
-        let surplus = {
-            let mut idle = self.idle();
-            self.is_retired.store(true, Ordering::Relaxed);
-            let last = idle.pop();
-            std::mem::replace(&mut *idle, last.into_iter().collect())
-        };
-        // It takes its time, for which nobody shall wait.
-        drop(surplus);
+        self.is_retired.store(true, Ordering::Relaxed);
+        while let Some(mut idle) = Some(self.idle()).filter(|idle| idle.len() > 1) {
+            // Under the lock, one at a time: a call that finds no instance makes one, for which there is room only when
+            // this one is gone.
+            drop(idle.swap_remove(0));
+        }
     }
 
     fn put_back(&self, instance: Instance) {
