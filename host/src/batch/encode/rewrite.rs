@@ -38,6 +38,11 @@ impl<'a> Edits<'a> {
         }
     }
 
+    /// Begins a message, in which no change is yet.
+    pub(super) fn begin(&mut self) {
+        self.placed.fill(false);
+    }
+
     #[inline]
     pub(super) fn touch(&self, row: u32) -> bool {
         self.changes.iter().any(|changes| changes.cells[row as usize] != 0)
@@ -68,7 +73,7 @@ impl<'a> Edits<'a> {
         if number == self.attributes {
             let key = KeyValue::key(&source[item.start..item.end], is_regular);
             return self.changes.iter().position(|changes| {
-                changes.cells[row as usize] != 0 && changes.field.attribute().is_some_and(|name| name.as_bytes() == key)
+                changes.field.attribute().is_some_and(|name| name.as_bytes() == key) && changes.cells[row as usize] != 0
             });
         }
         if self.attributes_only {
@@ -107,38 +112,34 @@ impl Field {
 }
 
 impl Encoder<'_> {
-    /// Writes a message whose content is in `pieces` of `source`, with the changes of `row` of that level.
-    ///
-    /// An attribute that is set takes the place of the first of its name. What is new goes to the end.
-    pub(super) fn rewrite(
-        &mut self,
-        level: Level,
-        row: u32,
-        source: Source,
-        pieces: impl Iterator<Item = Range<usize>>,
-    ) {
+    /// Writes a piece of a message, with the changes of `row` of that level that concern what is in it. An attribute that
+    /// is set takes the place of the first of its name.
+    pub(super) fn edit(&mut self, level: Level, row: u32, source: Source, piece: Range<usize>) {
         let batch = self.batch;
         let bytes = if source == Source::Received { &batch.bytes[..] } else { &batch.replaced };
         // Resources and scopes are few and may be of any shape.
         let is_regular = level == Level::Record && batch.row(row).is_regular;
-        self.edits(level).placed.fill(false);
-        for piece in pieces {
-            let mut copied = piece.start;
-            for item in Reader::new(bytes, piece.start, piece.end) {
-                let edits = self.edits(level);
-                if let Some(change) = edits.replacing(bytes, item, is_regular, row) {
-                    let is_attribute = item.number() == edits.attributes;
-                    self.push(source, copied, item.frame);
-                    copied = item.end;
-                    if is_attribute {
-                        self.place(level, change, row);
-                    }
+        let mut copied = piece.start;
+        for item in Reader::new(bytes, piece.start, piece.end) {
+            let edits = self.edits(level);
+            if let Some(change) = edits.replacing(bytes, item, is_regular, row) {
+                let is_attribute = item.number() == edits.attributes;
+                self.push(source, copied, item.frame);
+                copied = item.end;
+                if is_attribute {
+                    self.place(level, change, row);
                 }
             }
-            self.push(source, copied, piece.end);
         }
+        self.push(source, copied, piece.end);
+    }
+
+    /// Writes what is new in the message, or its new attributes only.
+    pub(super) fn place_new(&mut self, level: Level, row: u32, attributes_only: bool) {
         for change in 0..self.edits(level).changes.len() {
-            self.place(level, change, row);
+            if !attributes_only || self.edits(level).changes[change].field.attribute().is_some() {
+                self.place(level, change, row);
+            }
         }
     }
 
