@@ -1,5 +1,6 @@
 //! The log records of one export request, as received, and what a chain of filters has decided about them.
 
+mod candidates;
 mod change;
 mod column;
 mod compare;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::candidates::{Candidates, Lengths};
 use super::change::Level;
 use super::encode::Encoder;
 use super::row::Row;
@@ -205,16 +206,18 @@ impl Batch {
     }
 
     /// The content of the first attribute of this name of a record.
-    #[inline(always)]
+    #[inline]
     pub(super) fn find_attribute(&self, row: &Row, name: &[u8]) -> Option<&[u8]> {
         let source = self.source(row);
-        let mut attributes = Reader::new(source, row.attributes as usize, row.attributes_end as usize);
-        // Only in a record that is not regular anything else stands between them.
-        let is_it = |item: &Item| {
-            (row.is_regular || item.number() == ATTRIBUTES)
-                && KeyValue::key(&source[item.start..item.end], row.is_regular) == name
-        };
-        attributes.find(is_it).map(|item| &source[item.start..item.end])
+        let attributes = Reader::new(source, row.attributes as usize, row.attributes_end as usize);
+        let is_it = |pair: &&[u8]| KeyValue::key(pair, row.is_regular) == name;
+        if row.is_regular {
+            let attributes = Candidates::new(attributes, Lengths::default().with(name));
+            return attributes.map(|item| &source[item.start..item.end]).find(is_it);
+        }
+        // Here anything else may stand between them.
+        let attributes = attributes.filter(|item| item.number() == ATTRIBUTES);
+        attributes.map(|item| &source[item.start..item.end]).find(is_it)
     }
 
     fn scalar(&self, row: &Row, number: u32, kind: u8) -> Value<'_> {

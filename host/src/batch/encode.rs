@@ -142,16 +142,18 @@ impl<'a> Encoder<'a> {
         }
         let source = current.into();
         let (attributes, attributes_end) = (current.attributes as usize, current.attributes_end as usize);
-        // Nothing but attributes has to be looked at if nothing but attributes changes.
-        let looked_at = if self.record.attributes_only { attributes..attributes_end } else { content.clone() };
         self.record.begin();
-        self.push(source, content.start, looked_at.start);
-        self.edit(Level::Record, row, source, looked_at.start..attributes_end);
         // New attributes follow those that are there.
+        if self.record.attributes_only && current.is_regular {
+            self.push(source, content.start, attributes);
+            self.edit_attributes(row, source, attributes..attributes_end);
+            self.place_new(Level::Record, row, true);
+            return self.push(source, attributes_end, content.end);
+        }
+        self.edit(Level::Record, row, source, content.start..attributes_end);
         self.place_new(Level::Record, row, true);
-        self.edit(Level::Record, row, source, attributes_end..looked_at.end);
+        self.edit(Level::Record, row, source, attributes_end..content.end);
         self.place_new(Level::Record, row, false);
-        self.push(source, looked_at.end, content.end);
     }
 
     /// The content of the `InstrumentationScope` of a row.
@@ -278,6 +280,11 @@ impl<'a> Encoder<'a> {
                 self.push(Source::Received, item.frame, item.end);
             }
         }
+    }
+
+    /// The bytes of a received record, or of one that took its place.
+    fn source(&self, source: Source) -> &'a [u8] {
+        if source == Source::Received { &self.batch.bytes } else { &self.batch.replaced }
     }
 
     fn edits(&mut self, level: Level) -> &mut Edits<'a> {
