@@ -1,6 +1,7 @@
 //! The project's chores. Each sets up and builds what it needs by itself.
 mod collector;
 mod command;
+mod instructions;
 mod sdks;
 mod tests;
 // The program sets the target up too, for authors of filters. The chores need it before there is a program.
@@ -28,6 +29,15 @@ enum Chore {
     Demo,
     /// Run every test that needs no further program
     Test,
+    /// Count the instructions that each step of a record's way takes, and show what changed (needs valgrind)
+    Instructions {
+        /// How to build: counts are compared with those that were recorded of the same profile
+        #[arg(long, default_value = "dev")]
+        profile: String,
+        /// Record the counts
+        #[arg(long)]
+        record: bool,
+    },
     /// Test against a real Collector and with the official SDKs, which it builds (needs Go, Python, Node.js, Java)
     E2e {
         /// Test these SDKs only
@@ -42,6 +52,7 @@ fn main() -> Result<()> {
         Chore::Filters => filters(),
         Chore::Demo => demo(),
         Chore::Test => tests::test(),
+        Chore::Instructions { profile, record } => instructions::count(&profile, record),
         Chore::E2e { sdks } => tests::e2e(&sdks),
     }
 }
