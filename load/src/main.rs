@@ -1,0 +1,2 @@
+//! `load`: loads Sluicegate, or whatever takes OTLP/gRPC, and says what came of it.
+fn main() {}
