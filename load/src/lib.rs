@@ -9,7 +9,9 @@
 //! | [`program`] | starts a program and ends it |
 //! | [`sluicegate`] | starts Sluicegate between the two |
 //! | [`measured`] | what came of a run |
+//! | [`compare`] | the same loads through Sluicegate and others, in turns |
 
+pub mod compare;
 pub mod measured;
 pub mod program;
 pub mod sender;

@@ -9,7 +9,7 @@ mod records;
 mod tests;
 
 /// What requests are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Shape {
     /// Log records a request.
     pub records: usize,
