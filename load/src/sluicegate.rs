@@ -104,7 +104,10 @@ mod tests {
         let check = |line, address: Option<&str>| {
             assert_eq!(listener(line), address.map(|address| address.parse().expect("an address")), "{line}");
         };
-        check(r#"INFO serving listening="grpc.otlp=127.0.0.1:4317 metrics=127.0.0.1:8888" filters=none"#, Some("127.0.0.1:4317"));
+        check(
+            r#"INFO serving listening="grpc.otlp=127.0.0.1:4317 metrics=127.0.0.1:8888" filters=none"#,
+            Some("127.0.0.1:4317"),
+        );
         check(r#"{"listening":"grpc.otlp=127.0.0.1:4317","message":"serving"}"#, Some("127.0.0.1:4317"));
         check(r#"INFO serving listening="http.otlp=127.0.0.1:4318""#, None);
         check("INFO loading filters=1", None);

@@ -1,9 +1,5 @@
 //! Sends from the beginning of a run to its end: a warm-up, the measured time, and what answers are left.
-use std::{
-    collections::HashMap,
-    io,
-    time::Instant,
-};
+use std::{collections::HashMap, io, time::Instant};
 
 use futures::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::sleep_until;
@@ -14,10 +10,7 @@ use super::{
     pace::{Schedule, Timer},
     tally::Tally,
 };
-use crate::{
-    subject::Subject,
-    workload::Prepared,
-};
+use crate::{subject::Subject, workload::Prepared};
 
 /// How many requests of an open loop may be under way on one connection: more than any target takes at once. What is
 /// due beyond waits here, and its time counts.
@@ -68,8 +61,7 @@ impl<'a> Driver<'a> {
             slots.push(Slot { connection: connect(plan).await?, generation: 0 });
         }
         let calls = FuturesUnordered::new();
-        let mut driver =
-            Driver { plan, slots, calls, under_way: HashMap::new(), count: 0, tally: Tally::new(plan) };
+        let mut driver = Driver { plan, slots, calls, under_way: HashMap::new(), count: 0, tally: Tally::new(plan) };
         driver.send(subject).await?;
         Ok(driver.tally)
     }
