@@ -44,6 +44,15 @@ pub struct Measured {
     pub bytes_at_sink: u64,
 }
 
+/// Whether it was asked for that requests are refused, as by a sink that is told to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusals {
+    /// It was.
+    Expected,
+    /// It wasn't, so each is a problem.
+    Unexpected,
+}
+
 /// A histogram of times, each within a thousandth of what it was. In microseconds where it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
@@ -83,10 +92,27 @@ impl Measured {
         expected.map_or(0, |expected| self.records_at_sink.saturating_sub(expected))
     }
 
-    /// Requests that were not acknowledged.
+    /// What must not have happened, in words: records that are missing or too many at the sink, and
+    /// requests that were refused, unless that was asked for.
     #[must_use]
-    pub fn requests_refused(&self) -> u64 {
-        self.refused.values().sum()
+    pub fn problems(&self, refusals: Refusals) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.missing() > 0 {
+            problems.push(format!("{} acknowledged records are missing at the sink", self.missing()));
+        }
+        if self.surplus() > 0 {
+            problems.push(format!("{} records arrived at the sink that should have been dropped", self.surplus()));
+        }
+        if refusals == Refusals::Unexpected {
+            problems.extend(self.refused.iter().map(|(status, count)| format!("{count} requests: {status}")));
+            if self.records_rejected > 0 {
+                problems.push(format!("{} records were rejected by partial successes", self.records_rejected));
+            }
+            if self.records_accepted == 0 {
+                problems.push("nothing was acknowledged".into());
+            }
+        }
+        problems
     }
 }
 

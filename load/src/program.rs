@@ -1,5 +1,6 @@
 //! Starts a program and ends it.
 use std::{
+    collections::BTreeSet,
     io::{self, BufRead as _, BufReader},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, ExitStatus, Stdio},
@@ -64,6 +65,38 @@ const END: Duration = Duration::from_secs(5);
 /// How often it is looked whether a program is ready or has ended: short beside what a process takes to do anything.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The ids of the programs that run, for [`end_all_at_signals`].
+static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// Makes SIGINT and SIGTERM end all programs that were started here, and then this one.
+///
+/// # Errors
+/// When the system gives no thread, or doesn't tell of signals.
+pub fn end_all_at_signals() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    /// What shells make of SIGINT.
+    const INTERRUPTED: i32 = 130;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let entered = runtime.enter();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    drop(entered);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        running().iter().for_each(|&pid| send(pid, Signal::TERM));
+        std::process::exit(INTERRUPTED);
+    })?;
+    Ok(())
+}
+
+fn running() -> MutexGuard<'static, BTreeSet<u32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Program {
     /// Starts `command`, and keeps what it writes to standard error.
     ///
@@ -73,6 +106,7 @@ impl Program {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.map_err(|source| ProgramError::Start { name: name.clone(), source })?;
+        running().insert(child.id());
         let log = Arc::<Log>::default();
         if let Some(errors) = child.stderr.take() {
             let log = Arc::clone(&log);
@@ -150,6 +184,7 @@ impl Program {
     }
 
     fn end(&mut self) -> io::Result<ExitStatus> {
+        running().remove(&self.child.id());
         // Its children are no longer known as such when it has ended.
         let tree = self.subject().tree();
         if let Some(status) = self.child.try_wait()? {

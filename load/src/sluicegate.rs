@@ -54,7 +54,7 @@ pub fn binary() -> PathBuf {
     std::env::var_os("SLUICEGATE_BIN").map_or_else(|| profile_dir().join("sluicegate"), PathBuf::from)
 }
 
-/// Starts `binary` with the configuration in `file`, and returns where it takes OTLP/gRPC. In its environment are
+/// Starts Sluicegate by `command`, such as [`binary`], with the configuration in `file`, and returns where it takes OTLP/gRPC. In its environment are
 /// - `SLUICEGATE_SINK`: the sink's endpoint, such as `http://127.0.0.1:4317`,
 /// - `SLUICEGATE_GRPC_ENDPOINT` and `SLUICEGATE_METRICS_ENDPOINT`: ports that the system chooses,
 /// - `SLUICEGATE_FILTERS`: where the built filters are,
@@ -63,13 +63,12 @@ pub fn binary() -> PathBuf {
 /// # Errors
 /// When it can't be started, or ends before it serves.
 pub fn start(
-    binary: &Path,
+    mut command: Command,
     file: &Path,
     sink: &Sink,
     environment: &[(&str, &str)],
 ) -> Result<(Program, SocketAddr), ProgramError> {
     let target = profile_dir().parent().map(PathBuf::from).unwrap_or_default();
-    let mut command = Command::new(binary);
     command
         .arg("run")
         .arg("--config")
@@ -104,7 +103,10 @@ mod tests {
         let check = |line, address: Option<&str>| {
             assert_eq!(listener(line), address.map(|address| address.parse().expect("an address")), "{line}");
         };
-        check(r#"INFO serving listening="grpc.otlp=127.0.0.1:4317 metrics=127.0.0.1:8888" filters=none"#, Some("127.0.0.1:4317"));
+        check(
+            r#"INFO serving listening="grpc.otlp=127.0.0.1:4317 metrics=127.0.0.1:8888" filters=none"#,
+            Some("127.0.0.1:4317"),
+        );
         check(r#"{"listening":"grpc.otlp=127.0.0.1:4317","message":"serving"}"#, Some("127.0.0.1:4317"));
         check(r#"INFO serving listening="http.otlp=127.0.0.1:4318""#, None);
         check("INFO loading filters=1", None);

@@ -29,11 +29,11 @@ pub struct Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// It isn't.
+    /// Not at all
     None,
-    /// As gzip does by default.
+    /// As gzip does by default
     Gzip,
-    /// As zstd does by default.
+    /// As zstd does by default
     Zstd,
 }
 
@@ -60,17 +60,16 @@ pub struct Prepared {
 }
 
 /// Which records arrive at the sink, of those that are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Kept {
-    /// All of them.
+    /// All of them
     All,
-    /// Those at INFO or above.
+    /// Those at INFO or above
     FromInfo,
-    /// Those at INFO or above which aren't of health checks that went well: the policy in
-    /// `examples/05-all-together`.
+    /// Those at INFO or above that aren't of health checks that went well, as in examples/05-all-together
     Policy,
-    /// Nobody knows.
+    /// Nobody knows
     Unknown,
 }
 
@@ -84,14 +83,7 @@ const FEWEST: usize = 2;
 impl Default for Shape {
     /// Records of some 466 bytes with ten attributes, as containers in Kubernetes write them.
     fn default() -> Self {
-        Self {
-            records: 100,
-            body_bytes: 120,
-            attributes: 10,
-            unread_bytes: 0,
-            compression: Compression::None,
-            seed: 1,
-        }
+        Self { records: 100, body_bytes: 90, attributes: 10, unread_bytes: 0, compression: Compression::None, seed: 1 }
     }
 }
 

@@ -12,11 +12,12 @@ use sluicegate_load::{
         results::Results,
         subject::Subject,
     },
-    profile_dir,
+    profile_dir, program,
     workload::Compression,
 };
 
-/// Compare Sluicegate with others that stand in its place, under the same loads
+/// Compare Sluicegate with others that stand in its place, under the same loads. `--profile NAME` builds Sluicegate
+/// with another profile than `release`: `quick` or `dev`
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask compare")]
 struct Arguments {
@@ -47,9 +48,6 @@ struct Arguments {
     /// Write them from what was measured last, and measure nothing
     #[arg(long, conflicts_with_all = ["moment", "only", "batches", "compressions", "parts"])]
     render: bool,
-    /// The profile that Sluicegate and this program are built with: release, quick or dev
-    #[arg(long, default_value = "release")]
-    profile: String,
 }
 
 /// What was measured, from the folder that cargo builds into.
@@ -67,7 +65,9 @@ fn main() -> Result<()> {
         let text = fs::read(&file).with_context(|| format!("can't read {}: measure first", file.display()))?;
         serde_json::from_slice(&text).with_context(|| format!("{} is not what this program wrote", file.display()))?
     } else {
-        let results = measure(&arguments.plan(), &Peers::new(folder), command(), |what| eprintln!("{what}"))?;
+        program::end_all_at_signals().context("can't listen for signals")?;
+        let command = command(&folder);
+        let results = measure(&arguments.plan(), &Peers::new(folder), command, |what| eprintln!("{what}"))?;
         write(&file, &serde_json::to_string_pretty(&results)?)?;
         results
     };
@@ -102,10 +102,15 @@ impl Arguments {
     }
 }
 
-/// The command that runs this program, as somebody would type it.
-fn command() -> String {
-    let arguments = std::env::args().skip(1);
-    std::iter::once("cargo xtask compare".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
+/// The command that runs this program, as somebody would type it. The chore takes the profile out.
+fn command(profile: &Path) -> String {
+    let profile = match profile.file_name().and_then(|name| name.to_str()) {
+        None | Some("release") => None,
+        Some("debug") => Some("--profile dev".to_owned()),
+        Some(other) => Some(format!("--profile {other}")),
+    };
+    let words = std::iter::once("cargo xtask compare".to_owned()).chain(std::env::args().skip(1)).chain(profile);
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Puts tables and pictures into the documents.

@@ -11,8 +11,8 @@ use super::{
     results::{Added, Cell, Overload, Results, Throughput},
 };
 use crate::{
-    measured::Measured,
-    sender::{self, Mode, RunError},
+    measured::{Measured, Refusals},
+    sender::{self, Mode},
     sink::{Sink, SinkOptions},
     workload::{Kept, Shape, Workload},
 };
@@ -46,7 +46,7 @@ const WARM_UP: f64 = 0.25;
 /// Carries out `plan`, and hands what it is at to `progress`.
 ///
 /// # Errors
-/// When it is interrupted, or there can be no sink. What goes wrong with a subject is among the results.
+/// When there can be no sink, or it can't be reached. What goes wrong with a subject is among the results.
 pub fn measure(plan: &Plan, peers: &Peers, command: String, progress: impl FnMut(&str)) -> Result<Results> {
     let all = || [&plan.throughput, &plan.latency, &plan.overload].into_iter().flatten().map(|case| case.subject);
     let mut missing: Vec<_> = all().filter(|&subject| peers.program(subject).is_none()).collect();
@@ -133,12 +133,11 @@ impl Measurement<'_> {
         };
         match sender::run(&plan, Some(peer.program.subject()), &sink) {
             Ok(measured) => {
-                let refused = measured.requests_refused() as f64 / measured.requests_sent.max(1) as f64;
+                let refused = measured.refused.values().sum::<u64>() as f64 / measured.requests_sent.max(1) as f64;
                 let peak_bytes = measured.peak_rss_bytes.unwrap_or_default();
                 add(&mut self.results.overload, case, Overload { peak_bytes, refused });
                 Ok(())
             }
-            Err(RunError::Interrupted) => Err(RunError::Interrupted.into()),
             Err(error) => self.trouble(case, &error.to_string()),
         }
     }
@@ -153,16 +152,13 @@ impl Measurement<'_> {
         let plan = self.send(peer.address, &workload, case.subject.kept(), mode);
         let measured = match sender::run(&plan, Some(peer.program.subject()), sink) {
             Ok(measured) => measured,
-            Err(RunError::Interrupted) => return Err(RunError::Interrupted.into()),
             Err(error) => {
                 let log = peer.program.log();
                 return self.trouble(case, &format!("{error}; it wrote: {}", log.trim())).map(|()| None);
             }
         };
-        match wrong(&measured) {
-            Some(what) => self.trouble(case, &what).map(|()| None),
-            None => Ok(Some(measured)),
-        }
+        let problems = measured.problems(Refusals::Unexpected);
+        if problems.is_empty() { Ok(Some(measured)) } else { self.trouble(case, &problems.join("; ")).map(|()| None) }
     }
 
     fn send<'w>(&self, target: SocketAddr, workload: &'w Workload, kept: Kept, mode: Mode) -> sender::Plan<'w> {
@@ -200,19 +196,6 @@ impl Measurement<'_> {
         (self.progress)(&trouble);
         self.results.troubles.push(trouble);
         Ok(())
-    }
-}
-
-/// What speaks against figures: the subject did something else than its work.
-fn wrong(measured: &Measured) -> Option<String> {
-    if measured.requests_refused() > 0 {
-        return Some(format!("requests were refused: {:?}", measured.refused));
-    }
-    match (measured.missing(), measured.surplus(), measured.records_accepted) {
-        (0, 0, 1..) => None,
-        (0, 0, 0) => Some("no record was acknowledged".into()),
-        (0, surplus, _) => Some(format!("{surplus} records arrived that should have been dropped")),
-        (missing, ..) => Some(format!("{missing} records were acknowledged and did not arrive")),
     }
 }
 

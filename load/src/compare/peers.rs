@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tempfile::TempDir;
 
 use super::{
@@ -87,25 +86,25 @@ impl Peers {
             Subject::Sluicegate(work) | Subject::Native(work) => {
                 let text = sluicegate_configuration(work, case.delivered);
                 let file = write(folder.path(), "sluicegate.yaml", &text)?;
-                Ok(sluicegate::start(&program, &file, sink)?)
+                Ok(sluicegate::start(on_cores(&program, case.cores), &file, sink, &[])?)
             }
             Subject::Nginx | Subject::Collector(_) | Subject::Rotel => {
                 let listen = free_port()?;
-                let command = command(&program, case, listen, sink.address(), folder.path())?;
+                let mut command = on_cores(&program, case.cores);
+                configure(&mut command, case, listen, sink.address(), folder.path())?;
                 let mut program = Program::start(command)?;
                 program.wait_for_port(listen)?;
                 Ok((program, listen))
             }
         };
-        let started: Result<_> = on_cores(case.cores, start);
+        let started: Result<_> = start();
         let (program, address) = started.with_context(|| format!("can't start {}", case.subject))?;
         Ok(Peer { program, address, _folder: folder })
     }
 }
 
-/// The command that starts a peer which listens at `listen` and sends to `sink`.
-fn command(program: &Path, case: &Case, listen: SocketAddr, sink: SocketAddr, folder: &Path) -> Result<Command> {
-    let mut command = Command::new(program);
+/// Makes a peer listen at `listen` and send to `sink`.
+fn configure(command: &mut Command, case: &Case, listen: SocketAddr, sink: SocketAddr, folder: &Path) -> Result<()> {
     match case.subject {
         Subject::Nginx => {
             let file = write(folder, "nginx.conf", &nginx_configuration(listen, sink, folder))?;
@@ -120,7 +119,7 @@ fn command(program: &Path, case: &Case, listen: SocketAddr, sink: SocketAddr, fo
         }
         Subject::Sluicegate(_) | Subject::Native(_) => unreachable!("it is started otherwise"),
     }
-    Ok(command)
+    Ok(())
 }
 
 fn sluicegate_configuration(work: Work, delivered: Compression) -> String {
@@ -208,18 +207,25 @@ fn on_path(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Starts a program that finds as many cores as it may use: it has those of the thread that starts it.
-fn on_cores<T>(cores: Cores, start: impl FnOnce() -> Result<T>) -> Result<T> {
-    if cores == Cores::All {
-        return start();
+/// What starts `program` on so many cores. It finds as many as it may use.
+fn on_cores(program: &Path, cores: Cores) -> Command {
+    match cores {
+        Cores::All => Command::new(program),
+        Cores::One => {
+            // It becomes the program: the process stays the same.
+            let mut command = Command::new("taskset");
+            command.arg("--cpu-list").arg(first_core()).arg(program);
+            command
+        }
     }
-    let all = sched_getaffinity(None)?;
-    let mut one = CpuSet::new();
-    (0..CpuSet::MAX_CPU).find(|&core| all.is_set(core)).into_iter().for_each(|core| one.set(core));
-    sched_setaffinity(None, &one)?;
-    let started = start();
-    sched_setaffinity(None, &all)?;
-    started
+}
+
+/// The first core that this program may use, by proc_pid_status(5).
+fn first_core() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    let first: String = cores.trim().chars().take_while(char::is_ascii_digit).collect();
+    if first.is_empty() { "0".into() } else { first }
 }
 
 #[cfg(test)]

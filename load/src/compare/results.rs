@@ -135,6 +135,12 @@ impl Spread {
         let median = f64::midpoint(middle((figures.len() - 1) / 2), middle(figures.len() / 2));
         Some(Self { median, min, max })
     }
+
+    /// Each figure so many times.
+    #[must_use]
+    pub fn times(self, factor: f64) -> Self {
+        Self { median: self.median * factor, min: self.min * factor, max: self.max * factor }
+    }
 }
 
 #[cfg(test)]

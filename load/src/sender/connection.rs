@@ -74,17 +74,17 @@ impl Connection {
 }
 
 async fn exchange(mut requests: SendRequest<Bytes>, head: Request<()>, body: Bytes) -> Result<Answer, h2::Error> {
-        let (answer, mut stream) = requests.send_request(head, false)?;
-        stream.send_data(body, true)?;
-        let (head, mut body) = answer.await?.into_parts();
-        let mut message = Vec::new();
-        while let Some(piece) = body.data().await {
-            let piece = piece?;
-            body.flow_control().release_capacity(piece.len())?;
-            message.extend_from_slice(&piece);
-        }
-        let trailers = body.trailers().await?;
-        Ok(answer_of(&Response::from_parts(head, message), trailers.as_ref()))
+    let (answer, mut stream) = requests.send_request(head, false)?;
+    stream.send_data(body, true)?;
+    let (head, mut body) = answer.await?.into_parts();
+    let mut message = Vec::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece?;
+        body.flow_control().release_capacity(piece.len())?;
+        message.extend_from_slice(&piece);
+    }
+    let trailers = body.trailers().await?;
+    Ok(answer_of(&Response::from_parts(head, message), trailers.as_ref()))
 }
 
 /// The export call's path.

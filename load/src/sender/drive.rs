@@ -1,9 +1,5 @@
 //! Sends from the beginning of a run to its end: a warm-up, the measured time, and what answers are left.
-use std::{
-    collections::HashMap,
-    io,
-    time::Instant,
-};
+use std::{collections::HashMap, io, time::Instant};
 
 use futures::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::sleep_until;
@@ -14,10 +10,7 @@ use super::{
     pace::{Schedule, Timer},
     tally::Tally,
 };
-use crate::{
-    subject::Subject,
-    workload::Prepared,
-};
+use crate::{subject::Subject, workload::Prepared};
 
 /// How many requests of an open loop may be under way on one connection: more than any target takes at once. What is
 /// due beyond waits here, and its time counts.
@@ -68,8 +61,7 @@ impl<'a> Driver<'a> {
             slots.push(Slot { connection: connect(plan).await?, generation: 0 });
         }
         let calls = FuturesUnordered::new();
-        let mut driver =
-            Driver { plan, slots, calls, under_way: HashMap::new(), count: 0, tally: Tally::new(plan) };
+        let mut driver = Driver { plan, slots, calls, under_way: HashMap::new(), count: 0, tally: Tally::new(plan) };
         driver.send(subject).await?;
         Ok(driver.tally)
     }
@@ -99,6 +91,7 @@ impl<'a> Driver<'a> {
                     Phase::Measure => {
                         let now = Instant::now();
                         self.tally.close(now, usage()?);
+                        self.send_due(&mut schedule, now);
                         self.leave(schedule.take(), now);
                         (phase, until) = (Phase::Drain, now + self.plan.patience);
                     }
@@ -107,16 +100,22 @@ impl<'a> Driver<'a> {
                 Some((number, answer)) = self.calls.next() => self.answered(number, answer, phase).await?,
                 waited = wait(&mut timer, due) => {
                     waited?;
-                    let now = Instant::now();
-                    while self.has_room() && let Some(due) = schedule.as_mut().and_then(|schedule| schedule.take(now)) {
-                        self.call(self.count as usize % self.slots.len(), due);
-                    }
+                    self.send_due(&mut schedule, Instant::now());
                 }
             }
         }
         let now = Instant::now();
         self.under_way.values().for_each(|call| self.tally.unanswered(call.due, now));
         Ok(())
+    }
+
+    /// Sends what is due, as far as there is room.
+    fn send_due(&mut self, schedule: &mut Option<Schedule>, now: Instant) {
+        while self.has_room()
+            && let Some(due) = schedule.as_mut().and_then(|schedule| schedule.take(now))
+        {
+            self.call(self.count as usize % self.slots.len(), due);
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -162,7 +161,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Counts what was due until `now` and is not sent any more.
+    /// Counts what was due until `now` and found no room.
     fn leave(&mut self, schedule: Option<Schedule>, now: Instant) {
         let Some(mut schedule) = schedule else { return };
         while let Some(due) = schedule.take(now) {

@@ -49,7 +49,12 @@ impl Timer {
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        Ok(Self { timer: tokio::io::unix::AsyncFd::new(timer)?, armed: None })
+        #[allow(
+            deprecated,
+            reason = "its successor is unsafe, for types that don't own what they name; an OwnedFd does"
+        )]
+        let timer = tokio::io::unix::AsyncFd::new(timer)?;
+        Ok(Self { timer, armed: None })
     }
 
     /// Waits until `due`.

@@ -96,7 +96,10 @@ impl Service {
         let head = grpc().body(()).expect("a status and headers make an answer");
         let mut stream = answer.send_response(head, false)?;
         stream.send_data(Bytes::from_static(EMPTY_MESSAGE), false)?;
-        stream.send_trailers(HeaderMap::from_iter([("grpc-status".parse().expect("a name"), "0".parse().expect("a value"))]))
+        stream.send_trailers(HeaderMap::from_iter([(
+            "grpc-status".parse().expect("a name"),
+            "0".parse().expect("a value"),
+        )]))
     }
 
     /// Counts a request. What is counted is not answered yet, so a sender never knows of more than the sink does.

@@ -114,7 +114,8 @@ fn record(shape: &Shape, pod: &Pod, row: usize, random: &mut Rng) -> LogRecord {
     let time_unix_nano = START + row as u64 * 1_000_003;
     let (severity, severity_text) = severity(row);
     let is_health_check = random.u8(..16) == 0;
-    let path = if is_health_check { HEALTH_CHECK.to_owned() } else { format!("/api/v1/orders/{}", random.u32(..1 << 20)) };
+    let path =
+        if is_health_check { HEALTH_CHECK.to_owned() } else { format!("/api/v1/orders/{}", random.u32(..1 << 20)) };
     let status = if is_health_check || severity < SeverityNumber::Error { 200 } else { 503 };
     let duration = f64::from(random.u16(1..)) / 100.0;
     let user = random.u32(..1 << 16);
@@ -126,7 +127,7 @@ fn record(shape: &Shape, pod: &Pod, row: usize, random: &mut Rng) -> LogRecord {
         pair("http.response.status_code", Value::IntValue(status)),
         pair("client.address", text(&format!("10.42.{}.{}", random.u8(..), random.u8(1..)))),
         // One in three requests was made by somebody who had signed in.
-        pair(if row % 3 == 0 { "user.id" } else { "session.id" }, text(&format!("u-{user}"))),
+        pair(if row.is_multiple_of(3) { "user.id" } else { "session.id" }, text(&format!("u-{user}"))),
         pair("req_id", text(&format!("{:016x}", random.u64(..)))),
         pair("thread.id", Value::IntValue(random.i64(..64))),
         pair("duration_ms", Value::DoubleValue(duration)),
