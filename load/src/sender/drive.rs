@@ -1,8 +1,11 @@
 //! Sends from the beginning of a run to its end: a warm-up, the measured time, and what answers are left.
-use std::{collections::HashMap, io, time::Instant};
+use std::{collections::HashMap, io, pin::pin, time::Instant};
 
 use futures::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
-use tokio::time::sleep_until;
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::sleep,
+};
 
 use super::{
     Mode, Plan, RunError,
@@ -47,7 +50,9 @@ struct Call {
 /// What a run is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// Nothing is measured yet.
     WarmUp,
+    /// All that is sent is measured.
     Measure,
     /// Nothing is sent any more.
     Drain,
@@ -67,7 +72,9 @@ impl<'a> Driver<'a> {
     }
 
     async fn send(&mut self, subject: Option<Subject>) -> Result<(), RunError> {
-        let usage = || subject.map(Subject::usage).transpose();
+        // Looking through all processes takes a while, in which answers would wait.
+        let usage = || subject.map(|subject| spawn_blocking(move || subject.usage()));
+        let (mut before, mut after) = (None, None);
         let mut timer = Timer::new()?;
         let mut schedule = None;
         match self.plan.mode {
@@ -79,24 +86,31 @@ impl<'a> Driver<'a> {
             Mode::Open { rate } => schedule = Some(Schedule::new(Instant::now(), rate)),
         }
         let mut phase = Phase::WarmUp;
-        let mut until = Instant::now() + self.plan.warm_up;
+        let mut until = pin!(sleep(self.plan.warm_up));
         while phase != Phase::Drain || !self.under_way.is_empty() {
             let due = schedule.as_ref().filter(|_| self.has_room()).map(Schedule::next);
             tokio::select! {
-                () = sleep_until(until.into()) => match phase {
-                    Phase::WarmUp => {
-                        self.tally.open(Instant::now(), usage()?);
-                        (phase, until) = (Phase::Measure, Instant::now() + self.plan.duration);
-                    }
-                    Phase::Measure => {
-                        let now = Instant::now();
-                        self.tally.close(now, usage()?);
-                        self.send_due(&mut schedule, now);
-                        self.leave(schedule.take(), now);
-                        (phase, until) = (Phase::Drain, now + self.plan.patience);
-                    }
-                    Phase::Drain => break,
-                },
+                () = &mut until => {
+                    let now = Instant::now();
+                    let next = match phase {
+                        Phase::WarmUp => {
+                            self.tally.open(now);
+                            before = usage();
+                            phase = Phase::Measure;
+                            self.plan.duration
+                        }
+                        Phase::Measure => {
+                            self.tally.close(now);
+                            after = usage();
+                            self.send_due(&mut schedule, now);
+                            self.leave(schedule.take(), now);
+                            phase = Phase::Drain;
+                            self.plan.patience
+                        }
+                        Phase::Drain => break,
+                    };
+                    until.as_mut().reset((now + next).into());
+                }
                 Some((number, answer)) = self.calls.next() => self.answered(number, answer, phase).await?,
                 waited = wait(&mut timer, due) => {
                     waited?;
@@ -106,6 +120,10 @@ impl<'a> Driver<'a> {
         }
         let now = Instant::now();
         self.under_way.values().for_each(|call| self.tally.unanswered(call.due, now));
+        if let (Some(before), Some(after)) = (before, after) {
+            let read = async |usage: JoinHandle<_>| usage.await.map_err(io::Error::other);
+            self.tally.used(read(before).await??, read(after).await??);
+        }
         Ok(())
     }
 

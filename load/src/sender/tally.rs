@@ -13,10 +13,12 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Tally {
     kept: Kept,
-    /// When measuring began, and what the program under test had used by then.
-    opened: Option<(Instant, Option<Usage>)>,
-    /// When it ended, and the same.
-    closed: Option<(Instant, Option<Usage>)>,
+    /// When measuring began.
+    opened: Option<Instant>,
+    /// When it ended.
+    closed: Option<Instant>,
+    /// What the program under test had used at either time.
+    used: Option<(Usage, Usage)>,
     latencies: Latencies,
     /// Records acknowledged in between.
     records_within: u64,
@@ -35,6 +37,7 @@ impl Tally {
             kept: plan.kept,
             opened: None,
             closed: None,
+            used: None,
             latencies: Latencies::new(),
             records_within: 0,
             requests_sent: 0,
@@ -47,13 +50,18 @@ impl Tally {
     }
 
     /// From now on it is measured.
-    pub(super) fn open(&mut self, now: Instant, usage: Option<Usage>) {
-        self.opened = Some((now, usage));
+    pub(super) const fn open(&mut self, now: Instant) {
+        self.opened = Some(now);
     }
 
     /// From now on it isn't any more.
-    pub(super) fn close(&mut self, now: Instant, usage: Option<Usage>) {
-        self.closed = Some((now, usage));
+    pub(super) const fn close(&mut self, now: Instant) {
+        self.closed = Some(now);
+    }
+
+    /// What the program under test had used when measuring began, and when it ended.
+    pub(super) const fn used(&mut self, before: Usage, after: Usage) {
+        self.used = Some((before, after));
     }
 
     /// How many records must arrive at the sink, of those that were acknowledged so far.
@@ -101,7 +109,7 @@ impl Tally {
     }
 
     fn took(&mut self, due: Instant, now: Instant) {
-        if self.opened.is_some_and(|(opened, _)| due >= opened) {
+        if self.opened.is_some_and(|opened| due >= opened) {
             self.latencies.add(now.saturating_duration_since(due));
         }
     }
@@ -113,17 +121,16 @@ impl Tally {
     /// All of it, with what the sink took meanwhile.
     pub(super) fn measured(self, sink: Taken) -> Measured {
         let times = self.opened.zip(self.closed);
-        let seconds = times.map_or(0.0, |((opened, _), (closed, _))| (closed - opened).as_secs_f64());
-        let usages = times.and_then(|((_, before), (_, after))| before.zip(after));
-        let cpu_seconds = usages.map(|(before, after)| after.cpu.saturating_sub(before.cpu).as_secs_f64());
+        let seconds = times.map_or(0.0, |(opened, closed)| (closed - opened).as_secs_f64());
+        let cpu_seconds = self.used.map(|(before, after)| after.cpu.saturating_sub(before.cpu).as_secs_f64());
         let records = self.records_within as f64;
         Measured {
             seconds,
-            records_per_second: records / seconds,
+            records_per_second: if seconds > 0.0 { records / seconds } else { 0.0 },
             cpu_seconds,
             records_per_cpu_second: cpu_seconds.filter(|&seconds| seconds > 0.0).map(|seconds| records / seconds),
-            peak_rss_bytes: usages.map(|(_, after)| after.peak_rss_bytes),
-            rss_bytes: usages.map(|(_, after)| after.rss_bytes),
+            peak_rss_bytes: self.used.map(|(_, after)| after.peak_rss_bytes),
+            rss_bytes: self.used.map(|(_, after)| after.rss_bytes),
             latency: self.latencies.summary(),
             requests_sent: self.requests_sent,
             records_sent: self.records_sent,
