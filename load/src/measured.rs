@@ -20,8 +20,8 @@ pub struct Measured {
     pub peak_rss_bytes: Option<u64>,
     /// The memory that it had resident at the end of the measured time, in bytes.
     pub rss_bytes: Option<u64>,
-    /// How long answers took to requests that were due while it was measured. A request without an answer counts with
-    /// the time that it was waited for.
+    /// How long answers took that came since measuring began, from when their requests were due. A request without an
+    /// answer counts with the time that it was waited for.
     pub latency: Latency,
     /// Requests sent in the whole run.
     pub requests_sent: u64,

@@ -1,5 +1,10 @@
 //! Sends from the beginning of a run to its end: a warm-up, the measured time, and what answers are left.
-use std::{collections::HashMap, io, pin::pin, time::Instant};
+use std::{
+    collections::HashMap,
+    io,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::{
@@ -28,6 +33,9 @@ pub(super) struct Driver<'a> {
     under_way: HashMap<u64, Call>,
     /// How many calls there were.
     count: u64,
+    /// When requests are due, in an open loop.
+    schedule: Option<Schedule>,
+    phase: Phase,
     tally: Tally,
 }
 
@@ -65,8 +73,16 @@ impl<'a> Driver<'a> {
         for _ in 0..plan.connections {
             slots.push(Slot { connection: connect(plan).await?, generation: 0 });
         }
-        let calls = FuturesUnordered::new();
-        let mut driver = Driver { plan, slots, calls, under_way: HashMap::new(), count: 0, tally: Tally::new(plan) };
+        let mut driver = Driver {
+            plan,
+            slots,
+            calls: FuturesUnordered::new(),
+            under_way: HashMap::new(),
+            count: 0,
+            schedule: None,
+            phase: Phase::WarmUp,
+            tally: Tally::new(plan),
+        };
         driver.send(subject).await?;
         Ok(driver.tally)
     }
@@ -76,50 +92,34 @@ impl<'a> Driver<'a> {
         let usage = || subject.map(|subject| spawn_blocking(move || subject.usage()));
         let (mut before, mut after) = (None, None);
         let mut timer = Timer::new()?;
-        let mut schedule = None;
-        match self.plan.mode {
-            Mode::Closed { in_flight } => {
-                for slot in (0..self.slots.len()).cycle().take(self.slots.len() * in_flight) {
-                    self.call(slot, Instant::now());
-                }
-            }
-            Mode::Open { rate } => schedule = Some(Schedule::new(Instant::now(), rate)),
-        }
-        let mut phase = Phase::WarmUp;
         let mut until = pin!(sleep(self.plan.warm_up));
-        while phase != Phase::Drain || !self.under_way.is_empty() {
-            let due = schedule.as_ref().filter(|_| self.has_room()).map(Schedule::next);
+        self.begin();
+        while self.phase != Phase::Drain || !self.under_way.is_empty() {
+            let due = self.schedule.as_ref().filter(|_| self.has_room()).and_then(Schedule::next);
             tokio::select! {
                 () = &mut until => {
                     let now = Instant::now();
-                    let next = match phase {
+                    let length = match self.phase {
                         Phase::WarmUp => {
-                            self.tally.open(now);
                             before = usage();
-                            phase = Phase::Measure;
-                            self.plan.duration
+                            self.open(now)
                         }
                         Phase::Measure => {
-                            self.tally.close(now);
                             after = usage();
-                            self.send_due(&mut schedule, now);
-                            self.leave(schedule.take(), now);
-                            phase = Phase::Drain;
-                            self.plan.patience
+                            self.close(now)
                         }
                         Phase::Drain => break,
                     };
-                    until.as_mut().reset((now + next).into());
+                    until.as_mut().reset((now + length).into());
                 }
-                Some((number, answer)) = self.calls.next() => self.answered(number, answer, phase).await?,
+                Some((number, answer)) = self.calls.next() => self.answered(number, answer).await?,
                 waited = wait(&mut timer, due) => {
                     waited?;
-                    self.send_due(&mut schedule, Instant::now());
+                    self.send_due(Instant::now());
                 }
             }
         }
-        let now = Instant::now();
-        self.under_way.values().for_each(|call| self.tally.unanswered(call.due, now));
+        self.end(Instant::now());
         if let (Some(before), Some(after)) = (before, after) {
             let read = async |usage: JoinHandle<_>| usage.await.map_err(io::Error::other);
             self.tally.used(read(before).await??, read(after).await??);
@@ -127,26 +127,65 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    fn begin(&mut self) {
+        let now = Instant::now();
+        match self.plan.mode {
+            Mode::Closed { in_flight } => {
+                for slot in (0..self.slots.len()).cycle().take(self.slots.len() * in_flight) {
+                    self.call(slot, now);
+                }
+            }
+            Mode::Open { rate } => self.schedule = Some(Schedule::new(now, rate)),
+        }
+    }
+
+    /// Begins to measure, and says for how long.
+    const fn open(&mut self, now: Instant) -> Duration {
+        self.tally.open(now);
+        self.phase = Phase::Measure;
+        self.plan.duration
+    }
+
+    /// Ends measuring and sending, and says how long answers may take.
+    fn close(&mut self, now: Instant) -> Duration {
+        self.tally.close(now);
+        self.send_due(now);
+        if let Some(schedule) = &mut self.schedule {
+            schedule.end(now);
+        }
+        self.phase = Phase::Drain;
+        self.plan.patience
+    }
+
+    /// Counts what is left.
+    fn end(&mut self, now: Instant) {
+        self.under_way.values().for_each(|call| self.tally.unanswered(call.due, now));
+        while let Some(due) = self.schedule.as_mut().and_then(|schedule| schedule.take(now)) {
+            self.tally.unsent(due, now);
+        }
+    }
+
     /// Sends what is due, as far as there is room.
-    fn send_due(&mut self, schedule: &mut Option<Schedule>, now: Instant) {
+    fn send_due(&mut self, now: Instant) {
         while self.has_room()
-            && let Some(due) = schedule.as_mut().and_then(|schedule| schedule.take(now))
+            && let Some(due) = self.schedule.as_mut().and_then(|schedule| schedule.take(now))
         {
             self.call(self.count as usize % self.slots.len(), due);
         }
     }
 
     fn has_room(&self) -> bool {
-        self.under_way.len() < self.slots.len() * UNDER_WAY
+        self.phase != Phase::Drain && self.under_way.len() < self.slots.len() * UNDER_WAY
     }
 
     /// Sends the next request, which was due then.
     fn call(&mut self, slot: usize, due: Instant) {
         let request = self.count as usize % self.plan.workload.requests().len();
-        self.tally.sent(&self.plan.workload.requests()[request]);
+        self.tally.sent(self.request(request));
         self.call_with(slot, due, request);
     }
 
+    /// Sends this request, for the first time or once more.
     fn call_with(&mut self, slot: usize, due: Instant, request: usize) {
         let number = self.count;
         self.count += 1;
@@ -160,31 +199,24 @@ impl<'a> Driver<'a> {
         &self.plan.workload.requests()[index]
     }
 
-    async fn answered(&mut self, number: u64, answer: Answer, phase: Phase) -> Result<(), RunError> {
+    /// Counts what became of a call. In a closed loop, the next one takes its place.
+    async fn answered(&mut self, number: u64, answer: Answer) -> Result<(), RunError> {
         let now = Instant::now();
         let Some(call) = self.under_way.remove(&number) else { return Ok(()) };
         let is_lost = matches!(answer, Answer::Lost(_) | Answer::Unsent(_));
-        if is_lost && phase != Phase::Drain && self.slots[call.slot].generation == call.generation {
+        if is_lost && self.phase != Phase::Drain && self.slots[call.slot].generation == call.generation {
             self.slots[call.slot] = Slot { connection: connect(self.plan).await?, generation: call.generation + 1 };
         }
-        if matches!(answer, Answer::Unsent(_)) && phase != Phase::Drain {
+        if matches!(answer, Answer::Unsent(_)) && self.phase != Phase::Drain {
             // A server may close a connection after so many requests. The next one takes this request.
             self.call_with(call.slot, call.due, call.request);
             return Ok(());
         }
         self.tally.answered(self.request(call.request), call.due, now, answer);
-        if matches!(self.plan.mode, Mode::Closed { .. }) && phase != Phase::Drain {
+        if matches!(self.plan.mode, Mode::Closed { .. }) && self.phase != Phase::Drain {
             self.call(call.slot, Instant::now());
         }
         Ok(())
-    }
-
-    /// Counts what was due until `now` and found no room.
-    fn leave(&mut self, schedule: Option<Schedule>, now: Instant) {
-        let Some(mut schedule) = schedule else { return };
-        while let Some(due) = schedule.take(now) {
-            self.tally.unsent(due, now + self.plan.patience);
-        }
     }
 }
 

@@ -10,6 +10,8 @@ pub(super) struct Schedule {
     start: Instant,
     rate: f64,
     next: u64,
+    /// There are none after this.
+    end: Option<Instant>,
 }
 
 /// Waits for times more exactly than tokio's own timer, which counts milliseconds.
@@ -25,21 +27,25 @@ pub(super) struct Timer {
 impl Schedule {
     /// So many times a second, from `start` on.
     pub(super) const fn new(start: Instant, rate: f64) -> Self {
-        Self { start, rate, next: 0 }
+        Self { start, rate, next: 0, end: None }
     }
 
-    /// The next time.
-    pub(super) fn next(&self) -> Instant {
-        self.start + Duration::from_secs_f64(self.next as f64 / self.rate)
+    /// From now on there is no time after `end`.
+    pub(super) const fn end(&mut self, end: Instant) {
+        self.end = Some(end);
+    }
+
+    /// The next time, if there is one.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let next = self.start + Duration::from_secs_f64(self.next as f64 / self.rate);
+        Some(next).filter(|next| self.end.is_none_or(|end| *next <= end))
     }
 
     /// The next time if it has come. Those that were missed come one after the other.
     pub(super) fn take(&mut self, now: Instant) -> Option<Instant> {
-        let due = self.next();
-        (due <= now).then(|| {
-            self.next += 1;
-            due
-        })
+        let due = self.next().filter(|due| *due <= now);
+        self.next += u64::from(due.is_some());
+        due
     }
 }
 
@@ -108,11 +114,14 @@ mod tests {
         let mut schedule = Schedule::new(start, 100.0);
         assert_eq!(schedule.take(at(0)), Some(at(0)));
         assert_eq!(schedule.take(at(5)), None);
-        assert_eq!(schedule.next(), at(10));
+        assert_eq!(schedule.next(), Some(at(10)));
         // A stall of 30 ms: what was due meanwhile counts from when it was due.
         let late: Vec<_> = std::iter::from_fn(|| schedule.take(at(40))).collect();
         assert_eq!(late, [at(10), at(20), at(30), at(40)]);
-        assert_eq!(schedule.next(), at(50));
+        assert_eq!(schedule.next(), Some(at(50)));
+        schedule.end(at(60));
+        let last: Vec<_> = std::iter::from_fn(|| schedule.take(at(1_000))).collect();
+        assert_eq!((last, schedule.next()), (vec![at(50), at(60)], None));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The load tool against the built Sluicegate: what it counts is what there is.
-use std::path::PathBuf;
-
 use serde_json::Value;
-use sluicegate_tests::process::{self, Ended};
+use sluicegate_tests::{
+    process::{self, Ended},
+    program,
+};
 
 /// Runs it for a moment.
 async fn load(arguments: &[&str]) -> Ended {
     const SHORT: [&str; 6] = ["--seconds", "0.3", "--warm-up", "0.1", "--connections", "2"];
-    let program: PathBuf = sluicegate_tests::target_dir().join("debug/load");
+    let program = sluicegate_tests::target_dir().join("debug/load");
     assert!(program.exists(), "{} is missing: run `cargo xtask test`", program.display());
     process::run(program, &[&SHORT, arguments].concat()).await.expect("it runs")
 }
@@ -41,8 +42,15 @@ async fn a_refused_request_is_no_success() {
     assert_eq!(ended.code, Some(0), "it was asked for: {}", ended.log);
     assert!(ended.output.contains("UNAVAILABLE"), "{}", ended.output);
 
-    // More than the receiver takes, which nobody has asked for.
-    let ended = load(&["--records", "10000"]).await;
+    // Requests larger than the receiver takes, which nobody has asked for.
+    let file = sluicegate_tests::root().join("load/configurations/pass-through.yaml");
+    let text = std::fs::read_to_string(file).expect("a configuration");
+    let endpoint = r#"endpoint: "${env:SLUICEGATE_GRPC_ENDPOINT}""#;
+    assert!(text.contains(endpoint));
+    let text = text.replace(endpoint, &format!("{endpoint}, max_recv_msg_size_mib: 1"));
+    let (_folder, file) = program::write(&text).expect("a file");
+    let config = file.to_str().expect("a path in UTF-8");
+    let ended = load(&["--config", config, "--records", "4000"]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.output);
     assert!(ended.log.contains("RESOURCE_EXHAUSTED"), "{}", ended.log);
 }
