@@ -17,15 +17,15 @@ use crate::{
 pub(crate) fn compare(mut arguments: Vec<OsString>) -> Result<()> {
     let profile = take_profile(&mut arguments)?;
     let programs = build(&profile)?;
-    let measures = !["--render", "--help", "-h"].iter().any(|flag| arguments.iter().any(|argument| argument == flag));
-    if measures {
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if !["--render", "--help", "-h"].into_iter().any(has) {
         // By itself: what it needs of Sluicegate would be built into the one that is shipped, too.
         Step::cargo("build")
             .args(["--locked", "--bins", "--profile", &profile, "--package", "sluicegate-native"])
             .run("building Sluicegate with filters compiled in")?;
         set_up()?;
         filters_by(&programs.join("sluicegate"))?;
-        peers::prepare();
+        peers::prepare(has("--moment"));
     }
     let compare = Step::new(programs.join("compare"));
     arguments.into_iter().fold(compare, Step::arg).run("")

@@ -78,7 +78,8 @@ fn main() -> Result<()> {
         document(&results)?;
     }
     if !results.troubles.is_empty() {
-        bail!("some cases gave no figures:\n{}", results.troubles.join("\n"));
+        let troubles: Vec<_> = results.troubles.iter().map(ToString::to_string).collect();
+        bail!("some cases gave no figures:\n{}", troubles.join("\n"));
     }
     Ok(())
 }

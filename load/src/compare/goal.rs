@@ -87,7 +87,7 @@ pub fn goals() -> Vec<Goal> {
     for work in [PassThrough, Policy] {
         goals.push(Goal {
             what: format!("itself on one core, {}", work.name()),
-            at: "batches of 1,000, two cores".into(),
+            at: "batches of 1,000, all cores".into(),
             measure: Measure::Scaling(Case::new(Sluicegate(work), 1_000)),
             bound: Bound::AtLeast(1.8),
         });

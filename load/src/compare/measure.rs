@@ -8,7 +8,7 @@ use super::{
     machine::Machine,
     peers::Peers,
     plan::Plan,
-    results::{Added, Cell, Overload, Results, Throughput},
+    results::{Added, Cell, Overload, Results, Throughput, Trouble},
 };
 use crate::{
     measured::{Measured, Refusals},
@@ -121,7 +121,10 @@ impl Measurement<'_> {
         let sink = Sink::start(SinkOptions { bytes_per_second: Some(TAKEN), ..SinkOptions::default() })?;
         let peer = match self.peers.start(case, &sink) {
             Ok(peer) => peer,
-            Err(error) => return self.trouble(case, &format!("{error:#}")),
+            Err(error) => {
+                self.not_started(case, &error);
+                return Ok(());
+            }
         };
         let rate = OFFERED / (workload.bytes_per_record() * case.batch as f64);
         let plan = sender::Plan {
@@ -136,10 +139,10 @@ impl Measurement<'_> {
                 let refused = measured.refused.values().sum::<u64>() as f64 / measured.requests_sent.max(1) as f64;
                 let peak_bytes = measured.peak_rss_bytes.unwrap_or_default();
                 add(&mut self.results.overload, case, Overload { peak_bytes, refused });
-                Ok(())
             }
-            Err(error) => self.trouble(case, &error.to_string()),
+            Err(error) => self.trouble(case, error.to_string()),
         }
+        Ok(())
     }
 
     /// Loads the subject of `case`. None where something went wrong, which is noted.
@@ -147,18 +150,27 @@ impl Measurement<'_> {
         let workload = self.workload(case);
         let peer = match self.peers.start(case, sink) {
             Ok(peer) => peer,
-            Err(error) => return self.trouble(case, &format!("{error:#}")).map(|()| None),
+            Err(error) => {
+                self.not_started(case, &error);
+                return Ok(None);
+            }
         };
         let plan = self.send(peer.address, &workload, case.subject.kept(), mode);
         let measured = match sender::run(&plan, Some(peer.program.subject()), sink) {
             Ok(measured) => measured,
             Err(error) => {
-                let log = peer.program.log();
-                return self.trouble(case, &format!("{error}; it wrote: {}", log.trim())).map(|()| None);
+                (self.progress)(&peer.program.log());
+                self.trouble(case, error.to_string());
+                return Ok(None);
             }
         };
         let problems = measured.problems(Refusals::Unexpected);
-        if problems.is_empty() { Ok(Some(measured)) } else { self.trouble(case, &problems.join("; ")).map(|()| None) }
+        if !problems.is_empty() {
+            (self.progress)(&peer.program.log());
+            self.trouble(case, problems.join("; "));
+            return Ok(None);
+        }
+        Ok(Some(measured))
     }
 
     fn send<'w>(&self, target: SocketAddr, workload: &'w Workload, kept: Kept, mode: Mode) -> sender::Plan<'w> {
@@ -190,12 +202,16 @@ impl Measurement<'_> {
         is_there
     }
 
+    /// The whole error names files of this machine, so it is told here only.
+    fn not_started(&mut self, case: &Case, error: &anyhow::Error) {
+        (self.progress)(&format!("{error:#}"));
+        self.trouble(case, "it did not start".into());
+    }
+
     /// Notes that a case gave no figures. What is wrong with one is no reason not to measure the others.
-    fn trouble(&mut self, case: &Case, what: &str) -> Result<()> {
-        let trouble = format!("{case}: {what}");
-        (self.progress)(&trouble);
-        self.results.troubles.push(trouble);
-        Ok(())
+    fn trouble(&mut self, case: &Case, what: String) {
+        (self.progress)(&what);
+        self.results.troubles.push(Trouble { case: *case, what });
     }
 }
 

@@ -89,9 +89,9 @@ impl Peers {
                 Ok(sluicegate::start(on_cores(&program, case.cores), &file, sink, &[])?)
             }
             Subject::Nginx | Subject::Collector(_) | Subject::Rotel => {
-                let listen = free_port()?;
+                let [listen, http] = free_ports()?;
                 let mut command = on_cores(&program, case.cores);
-                configure(&mut command, case, listen, sink.address(), folder.path())?;
+                configure(&mut command, case, [listen, http], sink.address(), folder.path())?;
                 let mut program = Program::start(command)?;
                 program.wait_for_port(listen)?;
                 Ok((program, listen))
@@ -103,8 +103,14 @@ impl Peers {
     }
 }
 
-/// Makes a peer listen at `listen` and send to `sink`.
-fn configure(command: &mut Command, case: &Case, listen: SocketAddr, sink: SocketAddr, folder: &Path) -> Result<()> {
+/// Makes a peer listen at `listen` and send to `sink`. Those that must take OTLP/HTTP too do so at `http`.
+fn configure(
+    command: &mut Command,
+    case: &Case,
+    [listen, http]: [SocketAddr; 2],
+    sink: SocketAddr,
+    folder: &Path,
+) -> Result<()> {
     match case.subject {
         Subject::Nginx => {
             let file = write(folder, "nginx.conf", &nginx_configuration(listen, sink, folder))?;
@@ -115,7 +121,7 @@ fn configure(command: &mut Command, case: &Case, listen: SocketAddr, sink: Socke
             command.arg("--config").arg(file);
         }
         Subject::Rotel => {
-            command.args(rotel_arguments(listen, free_port()?, sink, folder));
+            command.args(rotel_arguments(listen, http, sink, folder));
         }
         Subject::Sluicegate(_) | Subject::Native(_) => unreachable!("it is started otherwise"),
     }
@@ -194,10 +200,11 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// A port that nobody listens at. Peers can't be asked which one the system chose for them.
-fn free_port() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("the system gives no port")?;
-    Ok(listener.local_addr()?)
+/// Two ports that nobody listens at. Peers can't be asked which ones the system chose for them.
+fn free_ports() -> Result<[SocketAddr; 2]> {
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("the system gives no port");
+    let (one, other) = (bind()?, bind()?);
+    Ok([one.local_addr()?, other.local_addr()?])
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {

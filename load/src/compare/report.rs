@@ -46,7 +46,7 @@ pub fn markdown(results: &Results) -> String {
     if !results.troubles.is_empty() {
         text.push_str("\nWhat went wrong, and is not among the figures:\n\n");
         for trouble in &results.troubles {
-            let _ = writeln!(text, "- {}", trouble.lines().next().unwrap_or_default());
+            let _ = writeln!(text, "- {trouble}");
         }
     }
     text

@@ -1,5 +1,5 @@
 //! What was measured, as it is kept in `results.json`.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +27,8 @@ pub struct Results {
     pub latency: Vec<Cell<Added>>,
     /// With a sink that takes far less than is sent.
     pub overload: Vec<Cell<Overload>>,
-    /// What went wrong: records that didn't arrive, requests that were refused, programs that didn't start.
-    pub troubles: Vec<String>,
+    /// What gave no figures.
+    pub troubles: Vec<Trouble>,
 }
 
 /// What was measured of one case, round by round. A round in which something went wrong is not among them.
@@ -38,6 +38,15 @@ pub struct Cell<T> {
     pub case: Case,
     /// What came of each round.
     pub rounds: Vec<T>,
+}
+
+/// Why a case gave no figures in one round.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The case.
+    pub case: Case,
+    /// What went wrong: records that didn't arrive, requests that were refused, a program that didn't start.
+    pub what: String,
 }
 
 /// One round of a closed loop.
@@ -101,6 +110,12 @@ impl Results {
     }
 }
 
+impl fmt::Display for Trouble {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.case, self.what)
+    }
+}
+
 impl<T> Cell<T> {
     /// The spread of one figure over all rounds.
     pub fn spread(&self, figure: impl Fn(&T) -> f64) -> Option<Spread> {
@@ -117,8 +132,8 @@ impl Throughput {
 }
 
 impl Added {
-    /// How much longer one percentile is than without the subject, in microseconds. None where the difference is
-    /// within what the load tool's own part varies by.
+    /// How much longer one percentile is than without the subject, in microseconds. Where it is shorter, which is noise,
+    /// nothing is added.
     #[must_use]
     pub fn microseconds(&self, percentile: impl Fn(&Latency) -> f64) -> f64 {
         (percentile(&self.through) - percentile(&self.direct)).max(0.0)

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     compare::{
         machine::Machine,
-        results::{Added, Overload},
+        results::{Added, Overload, Trouble},
     },
     measured::Latency,
 };
@@ -57,7 +57,7 @@ fn results() -> Results {
         ],
         latency: vec![cell(hundred, vec![Added { rate: 100.0, through: latency(400.0), direct: latency(100.0) }])],
         overload: vec![cell(thousand, vec![Overload { peak_bytes: 120 << 20, refused: 0.5 }])],
-        troubles: vec!["collector, batches of 10: requests were refused\nand more".into()],
+        troubles: vec![Trouble { case: Case::new(Subject::Nginx, 100), what: "7 requests: UNAVAILABLE".into() }],
     }
 }
 
