@@ -74,12 +74,7 @@ impl Case {
     /// What its requests are made of.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        Shape {
-            records: self.batch,
-            compression: self.received,
-            unread_bytes: self.unread_bytes,
-            ..Shape::default()
-        }
+        Shape { records: self.batch, compression: self.received, unread_bytes: self.unread_bytes, ..Shape::default() }
     }
 
     /// What the subject does whatever it is told: rotel compresses what it sends, nginx hands on what it gets.

@@ -67,9 +67,16 @@ pub fn goals() -> Vec<Goal> {
     goals.push(Goal::ratio(what, "batches of 1,000, gzip in and out", of, to, 2.5));
     let (of, to) = (Case::new(Sluicegate(PassThrough), 1_000).gzip_out(), Case::new(Rotel, 1_000));
     goals.push(Goal::ratio("rotel, without filters", "batches of 1,000, gzip out", of, to, 3.0));
-    for (work, name, bound) in [(Severity, "severity", 0.95), (Attribute, "attribute", 0.9), (Redact, "redaction", 0.6)] {
+    for (work, name, bound) in [(Severity, "severity", 0.95), (Attribute, "attribute", 0.9), (Redact, "redaction", 0.6)]
+    {
         let (of, to) = (Case::new(Sluicegate(work), 1_000), Case::new(Native(work), 1_000));
-        goals.push(Goal::ratio(&format!("itself with the {name} filter compiled in"), "batches of 1,000", of, to, bound));
+        goals.push(Goal::ratio(
+            &format!("itself with the {name} filter compiled in"),
+            "batches of 1,000",
+            of,
+            to,
+            bound,
+        ));
     }
     let chain = |length| match length {
         0 => Case::new(Sluicegate(PassThrough), 1_000),

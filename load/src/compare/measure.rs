@@ -61,8 +61,7 @@ pub fn measure(plan: &Plan, peers: &Peers, command: String, progress: impl FnMut
         seconds: plan.duration.as_secs_f64(),
         ..Results::default()
     };
-    let mut measurement =
-        Measurement { plan, peers, workloads: HashMap::new(), results, progress: Box::new(progress) };
+    let mut measurement = Measurement { plan, peers, workloads: HashMap::new(), results, progress: Box::new(progress) };
     for round in 0..plan.rounds {
         for case in &plan.throughput {
             measurement.throughput(case, round)?;

@@ -71,7 +71,8 @@ impl Plan {
         }
         let mut latency = Vec::new();
         if has(Part::Latency) {
-            latency = Subject::main().flat_map(|subject| LATENCY_BATCHES.map(|batch| Case::new(subject, batch))).collect();
+            latency =
+                Subject::main().flat_map(|subject| LATENCY_BATCHES.map(|batch| Case::new(subject, batch))).collect();
             latency.retain(|case| selection.has(case) && throughput.contains(case));
         }
         let mut overload = if has(Part::Overload) { overloads() } else { Vec::new() };
@@ -86,7 +87,8 @@ impl Plan {
         let [smallest, ..] = BATCHES;
         let first = Case::new(Subject::Sluicegate(Work::PassThrough), smallest);
         let throughput = Subject::all().map(|subject| Case::new(subject, smallest));
-        let others = [first.compressed(Compression::Gzip), first.gzip_out(), first.on_one_core(), first.unread(1 << 10)];
+        let others =
+            [first.compressed(Compression::Gzip), first.gzip_out(), first.on_one_core(), first.unread(1 << 10)];
         Self {
             throughput: throughput.chain(others).collect(),
             latency: vec![first],
@@ -123,9 +125,9 @@ impl Selection {
 fn unread() -> impl Iterator<Item = Case> {
     let subjects = [Subject::Sluicegate(Work::PassThrough), Subject::Sluicegate(Work::Severity), Subject::Nginx];
     let sizes = std::iter::once(0).chain(UNREAD_BYTES);
-    subjects.into_iter().flat_map(move |subject| {
-        sizes.clone().map(move |bytes| Case::new(subject, UNREAD_BATCH).unread(bytes))
-    })
+    subjects
+        .into_iter()
+        .flat_map(move |subject| sizes.clone().map(move |bytes| Case::new(subject, UNREAD_BATCH).unread(bytes)))
 }
 
 #[cfg(test)]

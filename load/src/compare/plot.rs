@@ -88,7 +88,11 @@ pub fn plots(results: &Results) -> Vec<Plot> {
     ];
     let plots = [
         ("efficiency.svg", "Thousand records a second per CPU second, uncompressed", efficiency(Compression::None)),
-        ("efficiency-gzip.svg", "Thousand records a second per CPU second, gzip in and out", efficiency(Compression::Gzip)),
+        (
+            "efficiency-gzip.svg",
+            "Thousand records a second per CPU second, gzip in and out",
+            efficiency(Compression::Gzip),
+        ),
         ("latency.svg", "Added latency at half load, batches of 100, in microseconds", latency.to_vec()),
         ("memory.svg", "Peak memory, batches of 1,000, in MiB", memory.to_vec()),
     ];
@@ -175,11 +179,8 @@ mod tests {
         };
         let ours = Subject::all().next().expect("there are some");
         let bars = vec![bar(ours, 90.0, 100.0, 120.0), bar(Subject::Nginx, 60.0, 60.0, 60.0)];
-        let plot = Plot {
-            file: "plot.svg",
-            title: "Bars".into(),
-            panels: vec![Panel { title: "one panel".into(), bars }],
-        };
+        let plot =
+            Plot { file: "plot.svg", title: "Bars".into(), panels: vec![Panel { title: "one panel".into(), bars }] };
         insta::assert_snapshot!(plot.svg());
     }
 

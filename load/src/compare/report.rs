@@ -128,17 +128,18 @@ fn goal_table(results: &Results) -> Table {
 /// Records a CPU second by batch.
 fn efficiency(results: &Results, compression: Compression, name: &str) -> Table {
     let title = format!("Records a second per CPU second, {name}");
-    let note = "In thousands, by size of batch; in brackets the nanoseconds of CPU that one record takes.";
+    let note = "In thousands, by size of batch, and the nanoseconds of CPU that one record takes.";
     let cell = |figures: &Cell<Throughput>| {
         let of = |figure: fn(&Throughput) -> f64| figures.spread(figure);
         let (records, nanoseconds) = (of(|round| round.records_per_cpu_second)?, of(Throughput::nanoseconds)?);
-        Some(format!("{} ({})", shown(records, kilo), thousands(nanoseconds.median.round() as usize)))
+        Some(format!("{}, {} ns", shown(records, kilo), thousands(nanoseconds.median.round() as usize)))
     };
     by_batch(&title, note, &BATCHES, |case| cell(results.throughput(&case.compressed(compression))?))
 }
 
 fn memory(results: &Results) -> Table {
-    let note = "The most that was resident, uncompressed, by size of batch. What several processes share counts for each.";
+    let note =
+        "The most that was resident, uncompressed, by size of batch. What several processes share counts for each.";
     let cell = |case: &Case| results.throughput(case)?.spread(|round| round.peak_bytes as f64);
     by_batch("Peak memory", note, &BATCHES, |case| Some(mebibytes(cell(case)?.median)))
 }
@@ -181,7 +182,8 @@ fn unread(results: &Results) -> Table {
     let mut table = Table::new("Large attributes", note, columns);
     for subject in [Subject::Sluicegate(Work::PassThrough), Subject::Sluicegate(Work::Severity), Subject::Nginx] {
         let case = Case::new(subject, UNREAD_BATCH);
-        let nanoseconds = |bytes| Some(results.throughput(&case.unread(bytes))?.spread(Throughput::nanoseconds)?.median);
+        let nanoseconds =
+            |bytes| Some(results.throughput(&case.unread(bytes))?.spread(Throughput::nanoseconds)?.median);
         let sizes = std::iter::once(0).chain(UNREAD_BYTES);
         let Some(figures) = sizes.map(nanoseconds).collect::<Option<Vec<_>>>() else { continue };
         let largest = UNREAD_BYTES[UNREAD_BYTES.len() - 1];

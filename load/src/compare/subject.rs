@@ -59,9 +59,8 @@ impl Subject {
 
     /// Those that are loaded in every way: all but what only one goal is about.
     pub fn main() -> impl Iterator<Item = Self> {
-        Self::all().filter(|subject| {
-            !matches!(subject, Self::Native(_) | Self::Sluicegate(Work::Attribute | Work::Chain(_)))
-        })
+        Self::all()
+            .filter(|subject| !matches!(subject, Self::Native(_) | Self::Sluicegate(Work::Attribute | Work::Chain(_))))
     }
 
     /// What it does.

@@ -36,7 +36,11 @@ fn the_collector_is_told_where_and_how() {
 #[test]
 fn rotel_is_told_where() {
     let arguments = rotel_arguments(address(4317), address(4318), address(14317), Path::new("/tmp/folder")).join(" ");
-    insta::assert_snapshot!(arguments, @"");
+    let expected = "start --otlp-grpc-endpoint 127.0.0.1:4317 --otlp-http-endpoint 127.0.0.1:4318 \
+                    --otlp-grpc-max-recv-msg-size-mib 64 --exporter otlp \
+                    --otlp-exporter-endpoint http://127.0.0.1:14317 --otlp-exporter-protocol grpc \
+                    --otlp-exporter-compression gzip --pid-file /tmp/folder/rotel.pid --log-file /tmp/folder/rotel.log";
+    assert_eq!(arguments, expected);
 }
 
 #[test]
