@@ -13,6 +13,7 @@
 //! | `instance` | one sandbox: its limits, its deadline, its calls |
 //! | `host` | the functions that a filter may call |
 //! | `log` | a filter's lines in Sluicegate's log |
+//! | `native` | filters that are compiled in, to measure what the sandbox costs |
 //! | `failure` | what went wrong in a call, by kind |
 
 mod bindings;
@@ -23,6 +24,8 @@ mod host;
 mod instance;
 mod load;
 mod log;
+#[cfg(feature = "native-filters")]
+pub mod native;
 #[cfg(test)]
 mod tests;
 
@@ -162,6 +165,13 @@ impl Filter {
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// Whether it runs outside the sandbox.
+    #[cfg(feature = "native-filters")]
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        self.blueprint.is_native()
     }
 
     /// Applies every answer on the caller's thread, for one that nobody waits for. It may be one that gets a core last,

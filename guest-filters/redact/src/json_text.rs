@@ -1,6 +1,6 @@
 //! Keys within JSON text, whole, cut off, or with other text around it.
-use crate::escape::{MOST_LEVELS, Unescaped};
-use crate::keys::{Keys, Treatment};
+use super::escape::{MOST_LEVELS, Unescaped};
+use super::keys::{Keys, Treatment};
 use std::ops::Range;
 
 /// A member whose value is to be masked or that is to be removed.

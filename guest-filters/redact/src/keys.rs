@@ -1,5 +1,5 @@
 //! Keys whose values go as a whole.
-use crate::patterns::regex;
+use super::patterns::regex;
 use regex::Regex;
 use serde::Deserialize;
 use sluicegate_filter::Error;

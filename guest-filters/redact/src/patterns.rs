@@ -1,6 +1,6 @@
 //! What to find in texts.
-use crate::card;
-use crate::escape::{self, MOST_LEVELS, Unescaped};
+use super::card;
+use super::escape::{self, MOST_LEVELS, Unescaped};
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 use sluicegate_filter::Error;

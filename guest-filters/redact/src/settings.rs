@@ -1,8 +1,8 @@
 //! From the settings as they are written to a filter.
-use crate::keys::{Keys, WrittenKeys};
-use crate::patterns::{Patterns, WrittenPattern};
-use crate::replacement::{Replacement, WrittenReplacement};
-use crate::{Redact, Remembered};
+use super::keys::{Keys, WrittenKeys};
+use super::patterns::{Patterns, WrittenPattern};
+use super::replacement::{Replacement, WrittenReplacement};
+use super::{Redact, Remembered};
 use serde::Deserialize;
 use sluicegate_filter::{Error, Settings};
 

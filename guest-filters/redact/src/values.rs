@@ -1,7 +1,7 @@
 //! Redacting values, nested ones included.
-use crate::escape::Unescaped;
-use crate::keys::Treatment;
-use crate::{Redact, json_text};
+use super::escape::Unescaped;
+use super::keys::Treatment;
+use super::{Redact, json_text};
 use sluicegate_filter::{Array, ArrayBuf, KvList, KvListBuf, OwnedValue, Value};
 use std::borrow::Cow;
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! From the settings as they are written to rules that can be worked off.
-use crate::condition::{Condition, Test};
-use crate::{Action, Rule};
+use super::condition::{Condition, Test};
+use super::{Action, Rule};
 use regex::RegexBuilder;
 use serde::Deserialize;
 use sluicegate_filter::{Error, Field, OwnedValue, Settings, Severity, Value};

@@ -5,8 +5,11 @@ use crate::raw;
 use std::cell::OnceCell;
 
 /// Where columns come from: the host, or the records of a test.
-pub(crate) trait Source {
+#[allow(unreachable_pub, clippy::len_without_is_empty, reason = "a native host implements it; a batch is never empty")]
+pub trait Source {
+    /// How many records there are.
     fn len(&self) -> usize;
+    /// The values of one field.
     fn column(&self, of: raw::Field) -> raw::Column;
 }
 

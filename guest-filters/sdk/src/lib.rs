@@ -94,6 +94,9 @@ mod wire;
 
 pub mod clock;
 pub mod log;
+#[cfg(feature = "native")]
+#[doc(hidden)]
+pub mod native;
 pub mod raw;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
@@ -149,9 +152,34 @@ macro_rules! export {
 
             #[cfg(target_family = "wasm")]
     $crate::raw::export!(Component with_types_in $crate::raw);
-
-            #[cfg(not(target_family = "wasm"))]
-            const _: $crate::exported::Instance<$filter> = $crate::exported::Instance::new();
         };
+
+        #[cfg(not(target_family = "wasm"))]
+        $crate::export_native!($filter);
+    };
+}
+
+/// What [`export!`] does natively.
+#[cfg(not(feature = "native"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_native {
+    ($filter:ty) => {
+        const _: $crate::exported::Instance<$filter> = $crate::exported::Instance::new();
+    };
+}
+
+/// What [`export!`] does natively for a host that runs the filter so.
+#[cfg(feature = "native")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_native {
+    ($filter:ty) => {
+        /// Makes the filter from its settings.
+        pub(crate) fn start(
+            settings: ::std::string::String,
+        ) -> ::std::result::Result<::std::boxed::Box<dyn $crate::native::Process>, ::std::string::String> {
+            $crate::native::start::<$filter>(settings)
+        }
     };
 }

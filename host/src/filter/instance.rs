@@ -10,6 +10,8 @@ use super::bindings;
 use super::engine::TABLE_ELEMENTS;
 use super::failure::{Failure, FailureKind, OverDeadline, OverLimit};
 use super::log::{Level, Log};
+#[cfg(feature = "native-filters")]
+use super::native::{self, NativeFilter};
 use crate::batch::{Batch, Outcome};
 use crate::config::{Processor, Recycle};
 
@@ -45,6 +47,8 @@ pub(super) struct Blueprint {
     output_limit: usize,
     recycle: Recycle,
     log: Arc<Log>,
+    #[cfg(feature = "native-filters")]
+    native: Option<native::Start>,
 }
 
 /// A configured instance, between calls.
@@ -56,6 +60,9 @@ pub(super) struct Instance {
     calls: u64,
     /// How much memory it had right after it was configured, in bytes.
     first_memory: usize,
+    /// What is called in place of the component.
+    #[cfg(feature = "native-filters")]
+    native: Option<Box<dyn NativeFilter>>,
 }
 
 /// What the host keeps for one instance.
@@ -95,6 +102,8 @@ impl Blueprint {
             output_limit: processor.output_limit,
             recycle: processor.recycle,
             log: Arc::new(Log::new(name.to_owned())),
+            #[cfg(feature = "native-filters")]
+            native: native::find(&processor.component),
         }
     }
 
@@ -122,7 +131,17 @@ impl Blueprint {
             .unwrap_or_else(|_| Err(StartError::Failed(Failure::deadline(START_DEADLINE, ""))))?;
         let first_memory = store.data().limits.memory;
         let (deadline, output_limit) = (self.deadline, self.output_limit);
-        Ok((Instance { store, exports, deadline, output_limit, calls: 0, first_memory }, plan.routes))
+        let instance = Instance {
+            store,
+            exports,
+            deadline,
+            output_limit,
+            calls: 0,
+            first_memory,
+            #[cfg(feature = "native-filters")]
+            native: self.native.map(|start| start(&self.settings)),
+        };
+        Ok((instance, plan.routes))
     }
 
     /// Whether a sound instance has to make room for a fresh one.
@@ -132,6 +151,12 @@ impl Blueprint {
         // What `configure` took, the next instance would take too.
         let has_grown = memory > instance.first_memory && memory as f64 > self.memory_limit as f64 * share;
         has_grown || after.is_some_and(|after| instance.calls >= after.get())
+    }
+
+    /// Whether calls go to a filter that is compiled in.
+    #[cfg(feature = "native-filters")]
+    pub(super) fn is_native(&self) -> bool {
+        self.native.is_some()
     }
 
     /// Where the lines of all instances go.
@@ -178,6 +203,11 @@ impl Instance {
     /// Lends `batch` to the guest and gives it back with the guest's answer. After a failure the instance is spoilt.
     pub(super) async fn process(&mut self, batch: Batch) -> (Batch, Result<Outcome, Failure>) {
         self.calls += 1;
+        #[cfg(feature = "native-filters")]
+        if let Some(native) = &mut self.native {
+            let answer = native.process(&batch).map_err(|reason| Failure::refused(&reason));
+            return (batch, answer);
+        }
         set_deadline(&mut self.store, self.deadline);
         self.store.data_mut().batch = Some(batch);
         // There is one batch at most, so its number says nothing.
