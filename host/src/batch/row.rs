@@ -133,7 +133,7 @@ const TIME: u8 = 0x09;
 const SEVERITY_NUMBER: u8 = 0x10;
 const SEVERITY_TEXT: u8 = 0x1a;
 const BODY: u8 = 0x2a;
-pub(super) const ATTRIBUTE: u8 = 0x32;
+const ATTRIBUTE: u8 = 0x32;
 const DROPPED_ATTRIBUTES_COUNT: u8 = 0x38;
 const FLAGS: u8 = 0x45;
 const TRACE_ID: u8 = 0x4a;
@@ -366,7 +366,7 @@ fn short_attribute(bytes: &[u8], at: usize, is_text: impl Fn(Range<usize>) -> bo
         return None;
     }
     let high = if kind == STRING {
-        if value_length != first.wrapping_add(2) || !is_text(value + 4..end) {
+        if end != value + 4 + usize::from(first) || !is_text(value + 4..end) {
             return None;
         }
         0
