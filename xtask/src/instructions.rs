@@ -28,8 +28,10 @@ pub(crate) fn count(profile: &str, record: bool) -> Result<()> {
     }
     filters()?;
     let counts = run(&build(profile)?)?;
-    let recorded = root().join("host/benches/instructions").join(profile).with_extension("txt");
+    let folder = root().join("host/benches/instructions");
+    let recorded = folder.join(profile).with_extension("txt");
     if record {
+        fs::create_dir_all(&folder)?;
         fs::write(&recorded, write(&counts)).with_context(|| format!("can't write {}", recorded.display()))?;
         return Ok(());
     }
