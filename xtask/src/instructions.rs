@@ -47,7 +47,9 @@ fn build(profile: &str) -> Result<PathBuf> {
         .args(["--workspace", "--locked", "--bench", "path", "--no-run", "--message-format", "json"])
         .args(["--profile", profile])
         .lines("building the benchmark", |line| {
-            if let Some((_, rest)) = line.split_once(r#""executable":""#) {
+            // The programs are built along with it.
+            let is_bench = line.contains(r#""kind":["bench"]"#);
+            if let Some((_, rest)) = line.split_once(r#""executable":""#).filter(|_| is_bench) {
                 program = rest.split_once('"').map(|(path, _)| PathBuf::from(path));
             }
         })?;
