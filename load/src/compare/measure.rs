@@ -135,9 +135,13 @@ impl Measurement<'_> {
         };
         match sender::run(&plan, Some(peer.program.subject()), &sink) {
             Ok(measured) => {
-                let refused = measured.refused.values().sum::<u64>() as f64 / measured.requests_sent.max(1) as f64;
-                let peak_bytes = measured.peak_rss_bytes.unwrap_or_default();
-                add(&mut self.results.overload, case, Overload { peak_bytes, refused });
+                let offered = rate * case.batch as f64 * plan.duration.as_secs_f64();
+                let figures = Overload {
+                    peak_bytes: measured.peak_rss_bytes.unwrap_or_default(),
+                    acknowledged: measured.records_accepted as f64 / offered,
+                    delivered: measured.records_at_sink as f64 / offered,
+                };
+                add(&mut self.results.overload, case, figures);
             }
             Err(error) => self.trouble(case, error.to_string()),
         }
