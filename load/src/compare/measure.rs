@@ -35,7 +35,7 @@ const CONNECTIONS_IN_OVERLOAD: usize = 16;
 /// What is sent to a subject while the sink is too slow, in bytes a second.
 const OFFERED: f64 = 64.0 * 1024.0 * 1024.0;
 /// What the sink takes of it then, in bytes a second.
-const TAKEN: u64 = 1 << 20;
+const TAKEN: u64 = 8 << 20;
 /// How long that lasts, in measured times. Everything that isn't bounded is large by then.
 const OVERLOAD: u32 = 3;
 /// How long answers are waited for after that. Those that are due will not come.

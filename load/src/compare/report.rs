@@ -158,7 +158,7 @@ fn latency(results: &Results) -> Table {
 }
 
 fn overload(results: &Results) -> Table {
-    let note = "64 MiB a second are sent, and the sink takes one of them: the most memory, and what was acknowledged and \
+    let note = "64 MiB a second are sent, and the sink takes eight of them: the most memory, and what was acknowledged and \
                 delivered of the records on offer. With default settings; the Collector without its memory limiter.";
     let columns = ["", "peak", "acknowledged", "delivered"];
     let mut table = Table::new("Memory while the sink is too slow", note, columns);
