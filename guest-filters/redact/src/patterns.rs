@@ -125,7 +125,8 @@ impl Patterns {
 impl Finder {
     /// Whether there may be something to find.
     fn is_worthwhile(&self, text: &str, characters: Characters) -> bool {
-        let has_digits = || self.digits <= text.bytes().filter(u8::is_ascii_digit).count();
+        // Most texts are too short to be counted through.
+        let has_digits = || self.digits <= text.len() && self.digits <= text.bytes().filter(u8::is_ascii_digit).count();
         characters.have(self.needs) && (self.digits == 0 || has_digits())
     }
 
