@@ -39,6 +39,9 @@ pub struct Ended {
 /// The lines of standard error, for all who wait for one.
 type Log = Arc<watch::Sender<String>>;
 
+/// How many lines of its log a test shows that fails: the last ones, so that what failed stays in sight.
+const SHOWN: usize = 40;
+
 impl Process {
     /// Starts `command`.
     ///
@@ -174,7 +177,11 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the log of {} ---\n{}---", self.name, self.log.borrow().as_str());
+            let log = self.log.borrow();
+            let lines: Vec<_> = log.lines().collect();
+            let left_out = lines.len().saturating_sub(SHOWN);
+            let shown = lines[left_out..].join("\n");
+            eprintln!("--- the log of {}, without its first {left_out} lines ---\n{shown}\n---", self.name);
         }
     }
 }

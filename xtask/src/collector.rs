@@ -17,15 +17,20 @@ pub(crate) struct Collector {
     pub(crate) version: String,
 }
 
-/// Builds the Collector that `tests/collector/builder.yaml` describes, unless that was done before.
+/// The one of the tests.
+pub(crate) const TESTED: &str = "tests/collector/builder.yaml";
+/// The one that is compared where records are routed.
+pub(crate) const ROUTING: &str = "load/peers/builder.yaml";
+
+/// Builds the Collector that `manifest` describes within `folder`, unless that was done before.
 ///
 /// # Errors
 /// When Go is missing or the build fails.
-pub(crate) fn build() -> Result<Collector> {
-    let manifest = root().join("tests/collector/builder.yaml");
+pub(crate) fn build(manifest: &str, folder: &str) -> Result<Collector> {
+    let manifest = root().join(manifest);
     let text = fs::read_to_string(&manifest).with_context(|| format!("can't read {}", manifest.display()))?;
     let version = version(&text).with_context(|| format!("{} lacks dist.version", manifest.display()))?;
-    let folder = target_dir().join("collector");
+    let folder = target_dir().join(folder);
     let collector = Collector { program: folder.join("build/collector"), version };
     // A copy of the manifest is left behind only by a build that went well.
     let done = folder.join("builder.yaml");

@@ -1,12 +1,20 @@
 //! The project's chores. Each sets up and builds what it needs by itself.
 mod collector;
 mod command;
+mod compare;
+mod load;
+mod peers;
 mod sdks;
 mod tests;
 // The program sets the target up too, for authors of filters. The chores need it before there is a program.
 #[path = "../../host/src/author/toolchain.rs"]
 #[allow(dead_code, unreachable_pub, reason = "part of a library, of which the chores need little")]
 mod toolchain;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum as _};
@@ -28,6 +36,20 @@ enum Chore {
     Demo,
     /// Run every test that needs no further program
     Test,
+    /// Build Sluicegate with a profile, and load and measure it; `--help` shows how
+    #[command(disable_help_flag = true)]
+    Load {
+        /// `--profile NAME`, and arguments of the load tool
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
+    /// Compare Sluicegate with nginx, the Collector and rotel, which it makes ready; `--help` shows how
+    #[command(disable_help_flag = true)]
+    Compare {
+        /// `--profile NAME`, and arguments of the comparison
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
     /// Test against a real Collector and with the official SDKs, which it builds (needs Go, Python, Node.js, Java)
     E2e {
         /// Test these SDKs only
@@ -41,6 +63,8 @@ fn main() -> Result<()> {
         Chore::Setup => set_up(),
         Chore::Filters => filters(),
         Chore::Demo => demo(),
+        Chore::Load { arguments } => load::load(arguments),
+        Chore::Compare { arguments } => compare::compare(arguments),
         Chore::Test => tests::test(),
         Chore::E2e { sdks } => tests::e2e(&sdks),
     }
@@ -60,7 +84,12 @@ fn filters() -> Result<()> {
         // that a demo and a test run share one build.
         .args(["--workspace", "--locked", "--bins", "--examples"])
         .run("building the programs")?;
-    Step::new(program("sluicegate"))
+    filters_by(&program("sluicegate"))
+}
+
+/// Builds the filters with this Sluicegate.
+fn filters_by(sluicegate: &Path) -> Result<()> {
+    Step::new(sluicegate)
         .args(["filter", "build", "--workspace"])
         .arg(root().join("guest-filters"))
         .arg("--output")
@@ -74,6 +103,6 @@ fn demo() -> Result<()> {
 }
 
 /// The path of a program that `cargo build` made.
-fn program(name: &str) -> std::path::PathBuf {
+fn program(name: &str) -> PathBuf {
     target_dir().join("debug").join(name)
 }

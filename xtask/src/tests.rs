@@ -37,7 +37,7 @@ pub(crate) fn test() -> Result<()> {
 /// When a language is missing, one test fails, or something can't be built.
 pub(crate) fn e2e(sdks: &[Sdk]) -> Result<()> {
     let start = Instant::now();
-    let collector = collector::build()?;
+    let collector = collector::build(collector::TESTED, "collector")?;
     sdks::prepare(sdks)?;
     filters()?;
     let test = Step::cargo("test")

@@ -1,6 +1,7 @@
 //! Real components, the sound and the faulty ones of `guest-filters/`.
 use std::fs;
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::sync::Arc;
 
 use futures::future::{FutureExt, join_all};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -296,6 +297,27 @@ async fn a_retired_filter_keeps_one_instance() {
     filter.retire();
     assert_eq!(filter.idle().len(), 1);
     assert_eq!(both().await, 1, "nor does it keep more afterwards");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_room_for_calls_while_a_filter_retires() {
+    // The engine has room for as many instances as the filter may have, and for no other.
+    let start = starter("drop_below_severity").await;
+    for _ in 0..100 {
+        let filter = start(processor("drop_below_severity", &json!({ "minimum": "INFO" }))).await.unwrap();
+        let (second, _) = filter.blueprint.start().await.unwrap_or_else(|_| panic!("it starts"));
+        filter.put_back(second);
+        let filter = Arc::new(filter);
+        let call = || {
+            let filter = Arc::clone(&filter);
+            tokio::spawn(async move { filter.process(batch(&[9])).await.result })
+        };
+        let calls = [call(), call(), call(), call()];
+        filter.retire();
+        for result in join_all(calls).await {
+            result.unwrap().expect("there is room");
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod documented;
 mod examples;
 mod hostile;
 mod http;
+mod load;
 mod overload;
 mod poison;
 mod refusals;

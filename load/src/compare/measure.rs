@@ -1,0 +1,222 @@
+//! Measures case after case, in turns, several rounds.
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+use anyhow::Result;
+
+use super::{
+    case::Case,
+    machine::Machine,
+    peers::Peers,
+    plan::Plan,
+    results::{Added, Cell, Overload, Results, Throughput, Trouble},
+};
+use crate::{
+    measured::{Measured, Refusals},
+    sender::{self, Mode},
+    sink::{Sink, SinkOptions},
+    workload::{Kept, Shape, Workload},
+};
+
+/// Measures, and keeps what it needs from one case to the next.
+struct Measurement<'a> {
+    plan: &'a Plan,
+    peers: &'a Peers,
+    workloads: HashMap<Shape, Workload>,
+    results: Results,
+    progress: Box<dyn FnMut(&str) + 'a>,
+}
+
+/// Connections to the subject. As many agents send to one endpoint on a small machine, and they keep two cores busy.
+const CONNECTIONS: usize = 4;
+/// Requests under way on each of them in a closed loop: the subject has the next one when it answers the last.
+const IN_FLIGHT: usize = 2;
+/// Connections while the sink is too slow: enough that not they are what bounds the memory.
+const CONNECTIONS_IN_OVERLOAD: usize = 16;
+/// What is sent to a subject while the sink is too slow, in bytes a second.
+const OFFERED: f64 = 64.0 * 1024.0 * 1024.0;
+/// What the sink takes of it then, in bytes a second.
+const TAKEN: u64 = 1 << 20;
+/// How long that lasts, in measured times. Everything that isn't bounded is large by then.
+const OVERLOAD: u32 = 3;
+/// How long answers are waited for after that. Those that are due will not come.
+const PATIENCE_IN_OVERLOAD: Duration = Duration::from_millis(200);
+/// The share of the time measured that is sent before: connections are made and caches filled by then.
+const WARM_UP: f64 = 0.25;
+
+/// Carries out `plan`, and hands what it is at to `progress`.
+///
+/// # Errors
+/// When there can be no sink, or it can't be reached. What goes wrong with a subject is among the results.
+pub fn measure(plan: &Plan, peers: &Peers, command: String, progress: impl FnMut(&str)) -> Result<Results> {
+    let all = || [&plan.throughput, &plan.latency, &plan.overload].into_iter().flatten().map(|case| case.subject);
+    let mut missing: Vec<_> = all().filter(|&subject| peers.program(subject).is_none()).collect();
+    missing.sort();
+    missing.dedup();
+    let results = Results {
+        command,
+        machine: Machine::this(),
+        versions: all().filter_map(|subject| Some((subject, peers.version(subject)?))).collect(),
+        missing,
+        rounds: plan.rounds,
+        seconds: plan.duration.as_secs_f64(),
+        ..Results::default()
+    };
+    let mut measurement = Measurement { plan, peers, workloads: HashMap::new(), results, progress: Box::new(progress) };
+    for round in 0..plan.rounds {
+        for case in &plan.throughput {
+            measurement.throughput(case, round)?;
+        }
+    }
+    for round in 0..plan.rounds {
+        for case in &plan.latency {
+            measurement.latency(case, round)?;
+        }
+    }
+    for case in &plan.overload {
+        measurement.overload(case)?;
+    }
+    Ok(measurement.results)
+}
+
+impl Measurement<'_> {
+    fn throughput(&mut self, case: &Case, round: usize) -> Result<()> {
+        if !self.begin("throughput", case, Some(round)) {
+            return Ok(());
+        }
+        let sink = Sink::start(SinkOptions::default())?;
+        let Some(measured) = self.through(case, &sink, Mode::Closed { in_flight: IN_FLIGHT })? else { return Ok(()) };
+        let (Some(records_per_cpu_second), Some(peak_bytes)) =
+            (measured.records_per_cpu_second, measured.peak_rss_bytes)
+        else {
+            return Ok(());
+        };
+        let records_per_second = measured.records_per_second;
+        let figures = Throughput { round, records_per_second, records_per_cpu_second, peak_bytes };
+        add(&mut self.results.throughput, case, figures);
+        Ok(())
+    }
+
+    fn latency(&mut self, case: &Case, round: usize) -> Result<()> {
+        let capacity = self.results.throughput(case).and_then(|cell| cell.spread(|round| round.records_per_second));
+        let Some(capacity) = capacity else { return Ok(()) };
+        if !self.begin("latency", case, Some(round)) {
+            return Ok(());
+        }
+        let rate = capacity.median / case.batch as f64 / 2.0;
+        let sink = Sink::start(SinkOptions::default())?;
+        let Some(through) = self.through(case, &sink, Mode::Open { rate })? else { return Ok(()) };
+        let workload = self.workload(case);
+        let plan = self.send(sink.address(), &workload, Kept::All, Mode::Open { rate });
+        let direct = sender::run(&plan, None, &sink)?.latency;
+        add(&mut self.results.latency, case, Added { rate, through: through.latency, direct });
+        Ok(())
+    }
+
+    fn overload(&mut self, case: &Case) -> Result<()> {
+        if !self.begin("slow sink", case, None) {
+            return Ok(());
+        }
+        let workload = self.workload(case);
+        let sink = Sink::start(SinkOptions { bytes_per_second: Some(TAKEN), ..SinkOptions::default() })?;
+        let peer = match self.peers.start(case, &sink) {
+            Ok(peer) => peer,
+            Err(error) => {
+                self.not_started(case, &error);
+                return Ok(());
+            }
+        };
+        let rate = OFFERED / (workload.bytes_per_record() * case.batch as f64);
+        let plan = sender::Plan {
+            connections: CONNECTIONS_IN_OVERLOAD,
+            warm_up: Duration::ZERO,
+            duration: self.plan.duration * OVERLOAD,
+            patience: PATIENCE_IN_OVERLOAD,
+            ..self.send(peer.address, &workload, Kept::Unknown, Mode::Open { rate })
+        };
+        match sender::run(&plan, Some(peer.program.subject()), &sink) {
+            Ok(measured) => {
+                let refused = measured.refused.values().sum::<u64>() as f64 / measured.requests_sent.max(1) as f64;
+                let peak_bytes = measured.peak_rss_bytes.unwrap_or_default();
+                add(&mut self.results.overload, case, Overload { peak_bytes, refused });
+            }
+            Err(error) => self.trouble(case, error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Loads the subject of `case`. None where something went wrong, which is noted.
+    fn through(&mut self, case: &Case, sink: &Sink, mode: Mode) -> Result<Option<Measured>> {
+        let workload = self.workload(case);
+        let peer = match self.peers.start(case, sink) {
+            Ok(peer) => peer,
+            Err(error) => {
+                self.not_started(case, &error);
+                return Ok(None);
+            }
+        };
+        let plan = self.send(peer.address, &workload, case.subject.kept(), mode);
+        let measured = match sender::run(&plan, Some(peer.program.subject()), sink) {
+            Ok(measured) => measured,
+            Err(error) => {
+                (self.progress)(&peer.program.log());
+                self.trouble(case, error.to_string());
+                return Ok(None);
+            }
+        };
+        let problems = measured.problems(Refusals::Unexpected);
+        if !problems.is_empty() {
+            (self.progress)(&peer.program.log());
+            self.trouble(case, problems.join("; "));
+            return Ok(None);
+        }
+        Ok(Some(measured))
+    }
+
+    fn send<'w>(&self, target: SocketAddr, workload: &'w Workload, kept: Kept, mode: Mode) -> sender::Plan<'w> {
+        sender::Plan {
+            target,
+            workload,
+            kept,
+            connections: CONNECTIONS,
+            mode,
+            warm_up: self.plan.duration.mul_f64(WARM_UP),
+            duration: self.plan.duration,
+            patience: sender::PATIENCE,
+        }
+    }
+
+    /// The requests for `case`. Cases of one shape share them; a clone shares their bytes.
+    fn workload(&mut self, case: &Case) -> Workload {
+        let shape = case.shape();
+        self.workloads.entry(shape).or_insert_with(|| Workload::new(shape)).clone()
+    }
+
+    /// Says what comes next, unless its program isn't there.
+    fn begin(&mut self, what: &str, case: &Case, round: Option<usize>) -> bool {
+        let is_there = !self.results.missing.contains(&case.subject);
+        if is_there {
+            let round = round.map_or(String::new(), |round| format!("round {} of {}: ", round + 1, self.plan.rounds));
+            (self.progress)(&format!("{round}{what}, {case}"));
+        }
+        is_there
+    }
+
+    /// The whole error names files of this machine, so it is told here only.
+    fn not_started(&mut self, case: &Case, error: &anyhow::Error) {
+        (self.progress)(&format!("{error:#}"));
+        self.trouble(case, "it did not start".into());
+    }
+
+    /// Notes that a case gave no figures. What is wrong with one is no reason not to measure the others.
+    fn trouble(&mut self, case: &Case, what: String) {
+        (self.progress)(&what);
+        self.results.troubles.push(Trouble { case: *case, what });
+    }
+}
+
+fn add<T>(cells: &mut Vec<Cell<T>>, case: &Case, figures: T) {
+    match cells.iter_mut().find(|cell| cell.case == *case) {
+        Some(cell) => cell.rounds.push(figures),
+        None => cells.push(Cell { case: *case, rounds: vec![figures] }),
+    }
+}
