@@ -2,12 +2,15 @@
 //!
 //! `cargo bench` measures and ends with a table: each step at batches of 1,000 as a share of prost's time, and the
 //! share it may take. Filters are the built ones, from `cargo xtask filters`.
+//!
+//! `cargo xtask instructions` runs the same steps with `--count`, under callgrind.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use bytes::Bytes;
-use criterion::{BatchSize, Bencher, BenchmarkId, Criterion, Throughput};
+use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -16,7 +19,7 @@ use prost::Message;
 use serde_json::json;
 use sluicegate::batch::{Batch, Change, Column, Field, Outcome, Verdict};
 use sluicegate::config::{Processor, Span, Spanned};
-use sluicegate::filter::{Engine, Filter};
+use sluicegate::filter::{Cache, Engine, Filter};
 use tokio::runtime::{Builder, Runtime};
 
 #[path = "../tests/support/component.rs"]
@@ -27,6 +30,12 @@ mod support;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCHES: [usize; 4] = [10, 100, 1_000, 8_000];
+
+/// Sizes of batches at which instructions are counted: where the cost of a call shows, and where that of a record does.
+const COUNTED: [usize; 2] = [10, 1_000];
+
+/// How often instructions are counted, as a tick of the engine's clock adds some: the lowest count is taken.
+const COUNTS: usize = 3;
 
 /// What the shares are of.
 const BASELINE: &str = "prost: decode, drop, encode";
@@ -42,39 +51,90 @@ const BUDGETS: [(&str, f64); 7] = [
     ("whole path: severity filter", 0.12),
 ];
 
+/// What is done with each step.
+trait Meter {
+    /// Measures `run`, and the drop of its result.
+    fn measure<O>(&mut self, step: &str, run: impl FnMut() -> O);
+
+    /// Measures `run` on what `ready` makes before.
+    fn measure_on<I, O>(&mut self, step: &str, ready: impl FnMut() -> I, run: impl FnMut(I) -> O);
+}
+
 fn main() {
+    if std::env::args().any(|argument| argument == "--count") {
+        COUNTED.iter().for_each(|&rows| measure(&mut Counter { rows }, rows));
+        return;
+    }
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .sample_size(40)
         .configure_from_args();
     for rows in BATCHES {
-        measure(&mut criterion, rows);
+        let mut group = criterion.benchmark_group(rows.to_string());
+        group.throughput(Throughput::Elements(rows as u64));
+        measure(&mut Stopwatch(group), rows);
     }
     criterion.final_summary();
     report();
 }
 
-/// All steps at one size of batches.
-fn measure(criterion: &mut Criterion, rows: usize) {
+/// Measures time.
+struct Stopwatch<'a>(BenchmarkGroup<'a, WallTime>);
+
+impl Meter for Stopwatch<'_> {
+    fn measure<O>(&mut self, step: &str, mut run: impl FnMut() -> O) {
+        self.0.bench_function(BenchmarkId::from_parameter(step), |bencher| bencher.iter(&mut run));
+    }
+
+    fn measure_on<I, O>(&mut self, step: &str, mut ready: impl FnMut() -> I, mut run: impl FnMut(I) -> O) {
+        self.0.bench_function(BenchmarkId::from_parameter(step), |bencher| {
+            bencher.iter_batched(&mut ready, &mut run, BatchSize::LargeInput);
+        });
+    }
+}
+
+/// Has callgrind count instructions: those of [`counted`], of which it writes a file each time. Says which step of how
+/// many records each file is about.
+struct Counter {
+    rows: usize,
+}
+
+impl Meter for Counter {
+    fn measure<O>(&mut self, step: &str, mut run: impl FnMut() -> O) {
+        self.measure_on(step, || (), |()| drop(black_box(run())));
+    }
+
+    fn measure_on<I, O>(&mut self, step: &str, mut ready: impl FnMut() -> I, mut run: impl FnMut(I) -> O) {
+        // What is only done the first time, such as asking the system for memory, is not counted.
+        black_box(run(ready()));
+        for _ in 0..COUNTS {
+            let input = ready();
+            black_box(counted(|| run(input)));
+            println!("{} {step}", self.rows);
+        }
+    }
+}
+
+/// Callgrind knows it by its name.
+#[inline(never)]
+fn counted<O>(run: impl FnOnce() -> O) -> O {
+    run()
+}
+
+/// Measures all steps at one size of batches.
+fn measure(meter: &mut impl Meter, rows: usize) {
     let bytes = Bytes::from(request(rows).encode_to_vec());
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut group = criterion.benchmark_group(rows.to_string());
-    group.throughput(Throughput::Elements(rows as u64));
-    let mut case = |name: &str, run: &mut dyn FnMut(&mut Bencher<'_>)| {
-        group.bench_function(BenchmarkId::from_parameter(name), |bencher| run(bencher));
-    };
 
-    case(BASELINE, &mut |bencher| {
-        bencher.iter(|| {
-            let mut request = ExportLogsServiceRequest::decode(bytes.clone()).expect("it was encoded");
-            for scope in request.resource_logs.iter_mut().flat_map(|resource| &mut resource.scope_logs) {
-                scope.log_records.retain(|record| record.severity_number >= 9);
-            }
-            request.encode_to_vec()
-        });
+    meter.measure(BASELINE, || {
+        let mut request = ExportLogsServiceRequest::decode(bytes.clone()).expect("it was encoded");
+        for scope in request.resource_logs.iter_mut().flat_map(|resource| &mut resource.scope_logs) {
+            scope.log_records.retain(|record| record.severity_number >= 9);
+        }
+        request.encode_to_vec()
     });
-    case("check", &mut |bencher| bencher.iter(|| parse(&bytes)));
+    meter.measure("check", || parse(&bytes));
 
     let batch = parse(&bytes);
     let columns = [
@@ -82,10 +142,11 @@ fn measure(criterion: &mut Criterion, rows: usize) {
         ("column: body", Field::Body),
         ("column: sixth attribute", Field::Attribute("user.id".into())),
         ("column: missing attribute", Field::Attribute("no.such.attribute".into())),
+        ("column: trace id", Field::TraceId),
         ("column: whole record", Field::LogRecord),
     ];
-    for (name, field) in columns {
-        case(name, &mut |bencher| bencher.iter(|| batch.column(&field, usize::MAX)));
+    for (step, field) in columns {
+        meter.measure(step, || batch.column(&field, usize::MAX));
     }
 
     let filters = [
@@ -94,19 +155,14 @@ fn measure(criterion: &mut Criterion, rows: usize) {
         ("filter: set an attribute", "observe", json!({ "set": { "deployment.environment.name": "production" } })),
         ("filter: scan the body", "observe", json!({ "read": ["body"] })),
     ];
-    for (name, component, settings) in filters {
+    for (step, component, settings) in filters {
         let filter = filter(&runtime, component, &settings);
-        case(name, &mut |bencher| {
-            bencher.iter_batched(
-                || parse(&bytes),
-                |batch| {
-                    let call = runtime.block_on(filter.process(batch));
-                    call.result.expect("the filter works");
-                    call.batch
-                },
-                BatchSize::LargeInput,
-            );
-        });
+        let run = |batch| {
+            let call = runtime.block_on(filter.process(batch));
+            call.result.expect("the filter works");
+            call.batch
+        };
+        meter.measure_on(step, || parse(&bytes), run);
     }
 
     let quarter = (0..rows).map(|row| u8::from(row % 4 == 0)).collect();
@@ -121,21 +177,18 @@ fn measure(criterion: &mut Criterion, rows: usize) {
         ("encode: an attribute added", added("deployment.environment.name", vec![])),
         ("encode: an attribute replaced", added("user.id", vec![])),
     ];
-    for (name, outcome) in encodings {
+    for (step, outcome) in encodings {
         let mut batch = parse(&bytes);
         batch.apply(outcome).expect("it follows the contract");
-        case(name, &mut |bencher| bencher.iter(|| batch.encode(|_| true)));
+        meter.measure(step, || batch.encode(|_| true));
     }
 
     let severity = filter(&runtime, "drop_below_severity", &json!({ "minimum": "INFO" }));
-    case("whole path: severity filter", &mut |bencher| {
-        bencher.iter(|| {
-            let call = runtime.block_on(severity.process(parse(&bytes)));
-            call.result.expect("the filter works");
-            black_box(call.batch.encode(|_| true))
-        });
+    meter.measure("whole path: severity filter", || {
+        let call = runtime.block_on(severity.process(parse(&bytes)));
+        call.result.expect("the filter works");
+        black_box(call.batch.encode(|_| true))
     });
-    group.finish();
 }
 
 fn parse(bytes: &Bytes) -> Batch {
@@ -147,7 +200,9 @@ fn filter(runtime: &Runtime, component: &str, settings: &serde_json::Value) -> F
     let component = Spanned::new(support::component(component), nowhere);
     let settings = Spanned::new(settings.as_object().expect("a map").clone(), nowhere);
     let processor = Processor { deadline: Duration::from_secs(10), ..Processor::new(component, settings) };
-    let engine = Engine::new(1).expect("room for one instance");
+    // Compiling takes its time, above all under callgrind.
+    let cache = Cache::new(support::target().join("benchmark-cache"));
+    let engine = Engine::new(1).expect("room for one instance").with_cache(Some(cache));
     runtime.block_on(Filter::load(&engine, "wasm/bench", &processor)).expect("the filter loads")
 }
 

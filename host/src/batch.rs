@@ -1,5 +1,6 @@
 //! The log records of one export request, as received, and what a chain of filters has decided about them.
 
+mod candidates;
 mod change;
 mod column;
 mod compare;
@@ -7,7 +8,9 @@ mod encode;
 mod envelope;
 mod index;
 mod part;
+mod row;
 mod schema;
+mod text;
 mod value;
 mod wire;
 
@@ -19,7 +22,8 @@ pub use compare::ChangedField;
 
 use change::{Changes, Level};
 use envelope::Envelopes;
-use index::{Index, Row};
+use index::Index;
+use row::Row;
 
 pub use part::Rows;
 
@@ -157,7 +161,7 @@ pub struct Batch {
     /// The rows that there were when they were set aside; none while all are shown.
     aside: Vec<u32>,
     /// For each row of the request, the last route it was given: 0 for none, otherwise a number in `routes`,
-    /// counted from 1.
+    /// counted from 1. Empty until a row is given one.
     labels: Vec<u16>,
     /// The names of the routes that were given so far.
     routes: Vec<String>,
@@ -183,7 +187,7 @@ impl Batch {
             index,
             live: (0..rows as u32).collect(),
             aside: Vec::new(),
-            labels: vec![0; rows],
+            labels: Vec::new(),
             routes: Vec::new(),
             changes: Changes::default(),
             envelopes: None,
@@ -202,7 +206,8 @@ impl Batch {
 
     /// How many bytes its own tables take.
     fn tables(&self) -> usize {
-        self.index.memory() + size_of_val(&*self.live) + size_of_val(&*self.labels)
+        // Labels may yet come.
+        self.index.memory() + size_of_val(&*self.live) + size_of::<u16>() * self.index.rows.len()
     }
 
     /// The size of the request in bytes.
@@ -243,8 +248,12 @@ impl Batch {
     }
 
     fn apply_verdicts(&mut self, rows: &[u8], verdicts: &[Verdict], applied: &mut Applied) {
+        // Most answers keep every row.
+        if rows.iter().all(|&row| row == rows[0]) && verdicts[usize::from(rows[0])] == Verdict::Keep {
+            return;
+        }
         // Of each verdict how many rows it was given, and the first of them.
-        let mut given = [(0_u64, 0_u32); 256];
+        let mut given = vec![(0_u64, 0_u32); verdicts.len()];
         for (row, &verdict) in rows.iter().enumerate() {
             let (count, first) = &mut given[usize::from(verdict)];
             if *count == 0 {
@@ -252,35 +261,41 @@ impl Batch {
             }
             *count += 1;
         }
-        let mut labels = vec![None; verdicts.len()];
-        for (verdict, (label, (count, first))) in verdicts.iter().zip(labels.iter_mut().zip(given)) {
+        // What a row of each verdict becomes: it keeps its label, is given one, or goes.
+        let mut fates = vec![Some(None); verdicts.len()];
+        for (verdict, (fate, (count, first))) in verdicts.iter().zip(fates.iter_mut().zip(given)) {
             if count > 0 && *verdict != Verdict::Keep {
                 applied.first.push((verdict.clone(), first));
             }
             match verdict {
                 _ if count == 0 => {}
                 Verdict::Keep => {}
-                Verdict::Drop(reason) => add(&mut applied.dropped, reason, count),
+                Verdict::Drop(reason) => {
+                    add(&mut applied.dropped, reason, count);
+                    *fate = None;
+                }
                 Verdict::Route(route) => {
                     add(&mut applied.routed, route, count);
-                    *label = Some(self.label(route));
+                    *fate = Some(Some(self.label(route)));
                 }
             }
         }
-        let mut verdicts = rows.iter().map(|&verdict| usize::from(verdict)).map(|i| (&verdicts[i], labels[i]));
+        let mut fates = rows.iter().map(|&verdict| fates[usize::from(verdict)]);
         let labels = &mut self.labels;
-        self.live.retain(|&row| match verdicts.next() {
-            Some((Verdict::Drop(_), _)) => false,
-            Some((_, Some(label))) => {
-                labels[row as usize] = label;
+        self.live.retain(|&row| match fates.next().unwrap_or(Some(None)) {
+            None => false,
+            Some(label) => {
+                if let Some(label) = label {
+                    labels[row as usize] = label;
+                }
                 true
             }
-            _ => true,
         });
     }
 
     /// The number of a route's name in [`Self::labels`].
     fn label(&mut self, route: &str) -> u16 {
+        self.labels.resize(self.index.rows.len(), 0);
         let at = self.routes.iter().position(|known| known == route).unwrap_or_else(|| {
             self.routes.push(route.to_owned());
             self.routes.len() - 1
@@ -307,14 +322,17 @@ fn check_verdicts(rows: &[u8], verdicts: &[Verdict], due: usize) -> Result<(), I
     if !rows.is_empty() && rows.len() != due {
         return Err(InvalidOutcome(format!("it has verdicts for {} rows, where {due} or none are due", rows.len())));
     }
-    match rows.iter().position(|&verdict| usize::from(verdict) >= verdicts.len()) {
-        Some(row) => Err(InvalidOutcome(format!(
-            "row {row} has the verdict {}, but there are only {} verdicts",
-            rows[row],
-            verdicts.len()
-        ))),
-        None => Ok(()),
+    let is_unknown = |verdict: u8| usize::from(verdict) >= verdicts.len();
+    // One look at the greatest is quicker than one at each.
+    if !rows.iter().max().is_some_and(|&greatest| is_unknown(greatest)) {
+        return Ok(());
     }
+    let row = rows.iter().position(|&verdict| is_unknown(verdict)).unwrap_or_default();
+    Err(InvalidOutcome(format!(
+        "row {row} has the verdict {}, but there are only {} verdicts",
+        rows[row],
+        verdicts.len()
+    )))
 }
 
 /// Adds to the count of a name that may be there already.

@@ -2,6 +2,7 @@
 mod collector;
 mod command;
 mod compare;
+mod instructions;
 mod load;
 mod peers;
 mod sdks;
@@ -36,6 +37,15 @@ enum Chore {
     Demo,
     /// Run every test that needs no further program
     Test,
+    /// Count the instructions that each step of a record's way takes, and show what changed (needs valgrind)
+    Instructions {
+        /// How to build: counts are compared with those that were recorded of the same profile
+        #[arg(long, default_value = "dev")]
+        profile: String,
+        /// Record the counts
+        #[arg(long)]
+        record: bool,
+    },
     /// Build Sluicegate with a profile, and load and measure it; `--help` shows how
     #[command(disable_help_flag = true)]
     Load {
@@ -66,6 +76,7 @@ fn main() -> Result<()> {
         Chore::Load { arguments } => load::load(arguments),
         Chore::Compare { arguments } => compare::compare(arguments),
         Chore::Test => tests::test(),
+        Chore::Instructions { profile, record } => instructions::count(&profile, record),
         Chore::E2e { sdks } => tests::e2e(&sdks),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::column::find_attribute;
-use super::index::{ATTRIBUTE, Row, check_nested};
+use super::column::has_attribute;
+use super::row::{Row, check_nested};
 use super::schema::LOG_RECORD_DEPTH;
 use super::value::{fixed64, kind};
 use super::wire::put_header;
@@ -271,19 +271,14 @@ impl Batch {
                 _ => last.insert((number, !found())).1,
             };
             match field {
-                Field::Attribute(name) => {
-                    let row = self.row(row);
-                    let message = &self.source(row)[..row.span.end as usize];
-                    find_attribute(message, row.attributes as usize, ATTRIBUTE, row.is_regular, name.as_bytes())
-                        .is_none()
-                }
+                Field::Attribute(name) => self.find_attribute(self.row(row), name.as_bytes()).is_none(),
                 Field::ResourceAttribute(name) => {
                     let number = self.index.resource_of(row);
-                    group(number, &|| find_attribute(&self.resource(number), 0, 0x0a, false, name.as_bytes()).is_some())
+                    group(number, &|| has_attribute(&self.resource(number), 0x0a, name.as_bytes()))
                 }
                 Field::ScopeAttribute(name) => {
                     let number = self.index.rows[row as usize].scope;
-                    group(number, &|| find_attribute(&self.scope(number), 0, 0x1a, false, name.as_bytes()).is_some())
+                    group(number, &|| has_attribute(&self.scope(number), 0x1a, name.as_bytes()))
                 }
                 _ => field.number().is_some_and(|number| self.find(self.row(row), number).is_none()),
             }

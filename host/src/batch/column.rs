@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 
+use super::candidates::{Candidates, Lengths};
 use super::change::Level;
 use super::encode::Encoder;
-use super::index::{ATTRIBUTE, Row};
+use super::row::Row;
 use super::value::{KeyValue, Value, fixed32, fixed64, kind};
 use super::wire::{Item, LEN, Reader, key};
 use super::{Batch, Column, ColumnTooLarge, Field};
+
+/// The number of `LogRecord.attributes`.
+const ATTRIBUTES: u32 = 6;
 
 impl Batch {
     /// The values of `field` over the rows that are left, with all changes applied.
@@ -19,7 +23,8 @@ impl Batch {
     /// # Errors
     /// [`ColumnTooLarge`] where the values take more than `limit` bytes.
     pub fn column(&self, field: &Field, limit: usize) -> Result<Column, ColumnTooLarge> {
-        let mut out = Builder::new(limit.min(u32::MAX as usize));
+        // What is read from records is no more than those are.
+        let mut out = Builder::new(limit.min(u32::MAX as usize), self.bytes.len());
         match field {
             Field::SeverityNumber => {
                 self.fill(field, &mut out, |row| Value::scalar_int(i64::from(row.severity) as u64))
@@ -33,14 +38,13 @@ impl Batch {
             Field::TraceFlags => self.fill(field, &mut out, |row| Value::scalar_int(u64::from(self.flags(row) & 0xff))),
             Field::Body => self.fill(field, &mut out, |row| self.body(row)),
             Field::Attribute(name) => self.fill(field, &mut out, |row| {
-                let message = &self.source(row)[..row.span.end as usize];
-                attribute(message, row.attributes as usize, ATTRIBUTE, row.is_regular, name.as_bytes())
+                self.find_attribute(row, name.as_bytes()).map_or(Value::Absent, |pair| KeyValue::new(pair).value())
             }),
             Field::ResourceAttribute(name) => {
-                self.fill_resources(field, &mut out, |content| attribute(content, 0, 0x0a, false, name.as_bytes()))
+                self.fill_resources(field, &mut out, |content| attribute(content, 0x0a, name.as_bytes()))
             }
             Field::ScopeAttribute(name) => {
-                self.fill_scopes(field, &mut out, |content| attribute(content, 0, 0x1a, false, name.as_bytes()))
+                self.fill_scopes(field, &mut out, |content| attribute(content, 0x1a, name.as_bytes()))
             }
             Field::ScopeName => self.fill_scopes(field, &mut out, |content| text(content, 1)),
             Field::ScopeVersion => self.fill_scopes(field, &mut out, |content| text(content, 2)),
@@ -67,10 +71,12 @@ impl Batch {
         out: &mut Builder,
         read: impl Fn(&'a Row) -> Value<'a>,
     ) -> Result<(), ColumnTooLarge> {
-        let changes = self.changes.of(field);
         out.reserve(self.live.len());
+        let Some(changes) = self.changes.of(field) else {
+            return self.live.iter().try_for_each(|&row| out.push(&read(self.row(row))));
+        };
         for &row in &self.live {
-            match changes.and_then(|changes| changes.get(row)) {
+            match changes.get(row) {
                 Some((kind, data)) => out.push_data(kind, data)?,
                 None => out.push(&read(self.row(row)))?,
             }
@@ -187,8 +193,31 @@ impl Batch {
     /// The one field of this number that counts, of a record's fields that may stand once.
     #[inline]
     pub(super) fn find(&self, row: &Row, number: u32) -> Option<Item> {
-        let mut items = self.record(row).filter(|item| item.number() == number);
-        if row.is_regular { items.next() } else { items.last() }
+        let is_it = |item: &Item| item.number() == number;
+        if !row.is_regular {
+            return self.record(row).filter(is_it).last();
+        }
+        // Attributes are most of a record. Fields mostly stand in the order of their numbers.
+        let source = self.source(row);
+        let head = Reader::new(source, row.span.start as usize, row.attributes as usize);
+        let tail = Reader::new(source, row.attributes_end as usize, row.span.end as usize);
+        let (mut first, mut second) = if number < ATTRIBUTES { (head, tail) } else { (tail, head) };
+        first.find(is_it).or_else(|| second.find(is_it))
+    }
+
+    /// The content of the first attribute of this name of a record.
+    #[inline]
+    pub(super) fn find_attribute(&self, row: &Row, name: &[u8]) -> Option<&[u8]> {
+        let source = self.source(row);
+        let attributes = Reader::new(source, row.attributes as usize, row.attributes_end as usize);
+        let is_it = |pair: &&[u8]| KeyValue::key(pair, row.is_regular) == name;
+        if row.is_regular {
+            let attributes = Candidates::new(attributes, Lengths::default().with(name));
+            return attributes.map(|item| &source[item.start..item.end]).find(is_it);
+        }
+        // Here anything else may stand between them.
+        let attributes = attributes.filter(|item| item.number() == ATTRIBUTES);
+        attributes.map(|item| &source[item.start..item.end]).find(is_it)
     }
 
     fn scalar(&self, row: &Row, number: u32, kind: u8) -> Value<'_> {
@@ -248,26 +277,21 @@ fn merged<'a>(source: &'a [u8], fields: Reader<'_>, number: u32) -> Cow<'a, [u8]
     merged
 }
 
-/// The value of the first attribute of this name, where [`find_attribute`] finds one.
-#[inline]
-fn attribute<'a>(message: &'a [u8], from: usize, tag: u8, is_regular: bool, name: &[u8]) -> Value<'a> {
-    find_attribute(message, from, tag, is_regular, name).map_or(Value::Absent, |pair| KeyValue::new(pair).value())
+/// The value of the first attribute of this name of a resource or scope, whose attributes have the one-byte key `tag`.
+fn attribute<'a>(message: &'a [u8], tag: u8, name: &[u8]) -> Value<'a> {
+    let mut pairs = attributes(message, tag);
+    pairs.find(|pair| KeyValue::key(pair, false) == name).map_or(Value::Absent, |pair| KeyValue::new(pair).value())
 }
 
-/// The content of the first attribute of this name. `message` ends where the message does, its first attribute is
-/// at or behind `from`, and attributes have the one-byte key `tag` in it.
-#[inline]
-pub(super) fn find_attribute<'a>(
-    message: &'a [u8],
-    from: usize,
-    tag: u8,
-    is_regular: bool,
-    name: &[u8],
-) -> Option<&'a [u8]> {
-    Reader::new(message, from, message.len())
-        .filter(|item| item.key == u32::from(tag))
-        .map(|item| &message[item.start..item.end])
-        .find(|pair| KeyValue::key(pair, is_regular) == name)
+/// Whether a resource or scope has an attribute of this name.
+pub(super) fn has_attribute(message: &[u8], tag: u8, name: &[u8]) -> bool {
+    attributes(message, tag).any(|pair| KeyValue::key(pair, false) == name)
+}
+
+/// The contents of the attributes of a resource or scope.
+fn attributes(message: &[u8], tag: u8) -> impl Iterator<Item = &[u8]> {
+    let fields = Reader::new(message, 0, message.len());
+    fields.filter(move |item| item.key == u32::from(tag)).map(|item| &message[item.start..item.end])
 }
 
 /// The last string field of this number.
@@ -280,19 +304,24 @@ fn text(content: &[u8], number: u32) -> Value<'_> {
 struct Builder {
     column: Column,
     limit: usize,
+    /// How many entries are to come in all.
+    entries: usize,
+    /// Most bytes of values that room is made for ahead.
+    most_ahead: usize,
 }
 
 impl Builder {
-    fn new(limit: usize) -> Self {
-        Self { column: Column::default(), limit }
+    fn new(limit: usize, most_ahead: usize) -> Self {
+        Self { column: Column::default(), limit, entries: 0, most_ahead }
     }
 
-    fn reserve(&mut self, rows: usize) {
-        self.column.kinds.reserve(rows);
-        self.column.ends.reserve(rows);
+    fn reserve(&mut self, entries: usize) {
+        self.entries = entries;
+        self.column.kinds.reserve(entries);
+        self.column.ends.reserve(entries);
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, value: &Value<'_>) -> Result<(), ColumnTooLarge> {
         match value {
             Value::Absent => self.push_data(kind::ABSENT, &[]),
@@ -302,12 +331,24 @@ impl Builder {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_data(&mut self, kind: u8, data: &[u8]) -> Result<(), ColumnTooLarge> {
         self.room(data.len())?;
+        if self.column.data.capacity() - self.column.data.len() < data.len() {
+            self.grow(data.len());
+        }
         self.column.data.extend_from_slice(data);
         self.end(kind);
         Ok(())
+    }
+
+    /// Makes room for `more` bytes, and for all entries to come if they are like those so far.
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        let Column { kinds, data, .. } = &mut self.column;
+        let done = data.len() + more;
+        let all = (done as u64 * self.entries as u64 / (kinds.len() as u64 + 1)).min(self.most_ahead as u64);
+        data.reserve(more.max((all as usize).saturating_sub(data.len())));
     }
 
     #[inline]

@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use super::Batch;
 use super::change::Level;
-use super::index::{Resource, Row, Scope, Span};
+use super::index::{Resource, Scope, Span};
+use super::row::Row;
 use super::wire::{LEN, Reader, key, put_header};
 use rewrite::Edits;
 
@@ -19,9 +20,8 @@ impl Batch {
     /// how many they are. `None` where there are none.
     ///
     /// Where every row goes out as it came, the received bytes themselves do.
-    pub fn encode(&self, mut select: impl FnMut(Option<&str>) -> bool) -> Option<(Bytes, usize)> {
-        let selected: Vec<bool> =
-            std::iter::once(None).chain(self.routes.iter().map(|name| Some(&**name))).map(&mut select).collect();
+    pub fn encode(&self, select: impl FnMut(Option<&str>) -> bool) -> Option<(Bytes, usize)> {
+        let selected = self.selected(select);
         let everything =
             self.changes.is_empty() && self.replacements.is_empty() && self.live.len() == self.index.rows.len();
         if selected.iter().all(|&selected| selected) {
@@ -30,8 +30,7 @@ impl Batch {
             }
             return self.encode_rows(&self.live);
         }
-        let rows: Vec<u32> =
-            self.live.iter().copied().filter(|&row| selected[usize::from(self.labels[row as usize])]).collect();
+        let rows: Vec<u32> = self.live.iter().copied().filter(|&row| selected[self.label_of(row)]).collect();
         if everything && rows.len() == self.live.len() && !rows.is_empty() {
             return Some((self.bytes.clone(), rows.len()));
         }
@@ -39,10 +38,19 @@ impl Batch {
     }
 
     /// How many of the rows that are left have a route that `select` accepts.
-    pub fn count(&self, mut select: impl FnMut(Option<&str>) -> bool) -> u64 {
-        let selected: Vec<bool> =
-            std::iter::once(None).chain(self.routes.iter().map(|name| Some(&**name))).map(&mut select).collect();
-        self.live.iter().filter(|&&row| selected[usize::from(self.labels[row as usize])]).count() as u64
+    pub fn count(&self, select: impl FnMut(Option<&str>) -> bool) -> u64 {
+        let selected = self.selected(select);
+        self.live.iter().filter(|&&row| selected[self.label_of(row)]).count() as u64
+    }
+
+    /// Of no route, and of each route that was given, whether `select` accepts it.
+    fn selected(&self, select: impl FnMut(Option<&str>) -> bool) -> Vec<bool> {
+        std::iter::once(None).chain(self.routes.iter().map(|name| Some(&**name))).map(select).collect()
+    }
+
+    /// The place of a row's route in what [`Self::selected`] says.
+    fn label_of(&self, row: u32) -> usize {
+        self.labels.get(row as usize).map_or(0, |&label| label.into())
     }
 
     fn encode_rows(&self, rows: &[u32]) -> Option<(Bytes, usize)> {
@@ -132,10 +140,20 @@ impl<'a> Encoder<'a> {
         if !self.record.touch(row) {
             return self.push(current.into(), content.start, content.end);
         }
-        // Nothing before the first attribute changes if nothing but attributes does.
-        let first = if self.record.attributes_only { current.attributes as usize } else { content.start };
-        self.push(current.into(), content.start, first);
-        self.rewrite(Level::Record, row, current.into(), std::iter::once(first..content.end));
+        let source = current.into();
+        let (attributes, attributes_end) = (current.attributes as usize, current.attributes_end as usize);
+        self.record.begin();
+        // New attributes follow those that are there.
+        if self.record.attributes_only && current.is_regular {
+            self.push(source, content.start, attributes);
+            self.edit_attributes(row, source, attributes..attributes_end);
+            self.place_new(Level::Record, row, true);
+            return self.push(source, attributes_end, content.end);
+        }
+        self.edit(Level::Record, row, source, content.start..attributes_end);
+        self.place_new(Level::Record, row, true);
+        self.edit(Level::Record, row, source, attributes_end..content.end);
+        self.place_new(Level::Record, row, false);
     }
 
     /// The content of the `InstrumentationScope` of a row.
@@ -155,7 +173,9 @@ impl<'a> Encoder<'a> {
         let bytes = &self.batch.bytes[..];
         let fields = Reader::new(bytes, envelope.start as usize, envelope.end as usize);
         let pieces = fields.filter(|item| item.key == key(1, LEN)).map(|item| item.start..item.end);
-        self.rewrite(level, row, Source::Received, pieces);
+        self.edits(level).begin();
+        pieces.for_each(|piece| self.edit(level, row, Source::Received, piece));
+        self.place_new(level, row, false);
     }
 
     /// A whole request of these rows, which ascend.
@@ -260,6 +280,11 @@ impl<'a> Encoder<'a> {
                 self.push(Source::Received, item.frame, item.end);
             }
         }
+    }
+
+    /// The bytes of a received record, or of one that took its place.
+    fn source(&self, source: Source) -> &'a [u8] {
+        if source == Source::Received { &self.batch.bytes } else { &self.batch.replaced }
     }
 
     fn edits(&mut self, level: Level) -> &mut Edits<'a> {

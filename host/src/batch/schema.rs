@@ -3,6 +3,7 @@
 //! Source: opentelemetry-proto 1.11.0, `logs/v1`, `common/v1` and `resource/v1`.
 
 use super::Malformed;
+use super::text::is_utf8;
 use super::wire::{END_GROUP, FIXED32, FIXED64, LEN, Reader, START_GROUP, VARINT};
 
 /// How deep messages and groups may be nested, the request itself not counted. It bounds the stack, here and in
@@ -167,8 +168,11 @@ impl Message {
             Bytes => reader.delimited().map(drop),
             String => match reader.delimited() {
                 Some((start, end)) => {
-                    let text = std::str::from_utf8(&reader.bytes[start..end]);
-                    text.map_err(|e| self.broken(start + e.valid_up_to(), &format!("{name} is not UTF-8")))?;
+                    let text = &reader.bytes[start..end];
+                    if !is_utf8(text) {
+                        let valid = std::str::from_utf8(text).map_or_else(|e| e.valid_up_to(), str::len);
+                        return Err(self.broken(start + valid, &format!("{name} is not UTF-8")));
+                    }
                     Some(())
                 }
                 None => None,

@@ -4,6 +4,7 @@ mod contract;
 mod generate;
 mod oracle;
 mod parts;
+mod texts;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;

@@ -43,7 +43,7 @@ impl<'a> Value<'a> {
     }
 
     /// Reads the content of a checked `AnyValue`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn any(content: &'a [u8]) -> Self {
         // All but always it holds one string, whose length ends where the content does.
         if let [0x0a, length, text @ ..] = content
@@ -99,12 +99,12 @@ pub(super) struct KeyValue<'a> {
 
 impl<'a> KeyValue<'a> {
     /// Reads the content of a checked `KeyValue`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(content: &'a [u8]) -> Self {
         Self::fast(content).unwrap_or_else(|| Self::slow(content))
     }
 
-    #[inline]
+    #[inline(always)]
     fn fast(content: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(content, 1, content.len());
         let (start, end) = (content.first() == Some(&0x0a)).then(|| reader.delimited())??;
@@ -134,7 +134,7 @@ impl<'a> KeyValue<'a> {
     }
 
     /// The key of the content of a checked `KeyValue`, quicker where it `is_regular`: a key, then a value.
-    #[inline]
+    #[inline(always)]
     pub(super) fn key(content: &'a [u8], is_regular: bool) -> &'a [u8] {
         match content {
             [_, length @ ..0x80, rest @ ..] if is_regular => rest.get(..usize::from(*length)).unwrap_or(rest),
@@ -142,6 +142,7 @@ impl<'a> KeyValue<'a> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn value(self) -> Value<'a> {
         match self.value {
             Cow::Borrowed(content) => Value::any(content),

@@ -39,30 +39,15 @@ impl<'a> Reader<'a> {
     }
 
     /// `None` where the varint runs past the end, or past 64 bits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn varint(&mut self) -> Option<u64> {
-        match self.bytes.get(self.at) {
-            Some(&byte) if byte < 0x80 => {
-                self.at += 1;
-                Some(u64::from(byte))
-            }
-            _ => self.long_varint(),
-        }
-    }
-
-    fn long_varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for (i, &byte) in self.bytes.get(self.at..)?.iter().take(10).enumerate() {
-            value |= u64::from(byte & 0x7f) << (7 * i);
-            if byte < 0x80 {
-                if i == 9 && byte > 1 {
-                    return None;
-                }
-                self.at += i + 1;
-                return Some(value);
-            }
-        }
-        None
+        let (value, end) = match *self.bytes.get(self.at..)? {
+            [byte @ ..0x80, ..] => (byte.into(), self.at + 1),
+            [low, high @ ..0x80, ..] => (u64::from(low & 0x7f) | u64::from(high) << 7, self.at + 2),
+            _ => long_varint(self.bytes, self.at)?,
+        };
+        self.at = end;
+        Some(value)
     }
 
     /// A length and as many bytes: where they start and end. `None` where they run past the end.
@@ -94,19 +79,43 @@ impl<'a> Reader<'a> {
             LEN => self.delimited().map(drop),
             FIXED64 => self.advance(8),
             FIXED32 => self.advance(4),
-            START_GROUP => self.skip_group(key >> 3),
+            START_GROUP => {
+                self.at = skip_group(*self, key >> 3)?;
+                Some(())
+            }
             _ => None,
         }
     }
+}
 
-    fn skip_group(&mut self, number: u32) -> Option<()> {
-        loop {
-            let inner = u32::try_from(self.varint()?).ok()?;
-            if (inner & 7) as u8 == END_GROUP {
-                return (inner >> 3 == number).then_some(());
+// What is rare is not inlined, and takes a reader apart or by value: one that is borrowed for a call can't be kept in
+// registers.
+
+/// A varint that may have several bytes, and where it ends.
+#[inline(never)]
+fn long_varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (i, &byte) in bytes.get(at..)?.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * i);
+        if byte < 0x80 {
+            if i == 9 && byte > 1 {
+                return None;
             }
-            self.skip_value(inner)?;
+            return Some((value, at + i + 1));
         }
+    }
+    None
+}
+
+/// Where a group ends.
+#[inline(never)]
+fn skip_group(mut reader: Reader<'_>, number: u32) -> Option<usize> {
+    loop {
+        let inner = u32::try_from(reader.varint()?).ok()?;
+        if (inner & 7) as u8 == END_GROUP {
+            return (inner >> 3 == number).then_some(reader.at);
+        }
+        reader.skip_value(inner)?;
     }
 }
 
@@ -133,22 +142,35 @@ impl Item {
 impl Iterator for Reader<'_> {
     type Item = Item;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Item> {
-        if self.is_done() {
-            return None;
-        }
         let frame = self.at;
-        let key = self.varint()? as u32;
-        let start = if (key & 7) as u8 == LEN {
-            self.delimited()?.0
-        } else {
-            let start = self.at;
-            self.skip_value(key)?;
-            start
+        let item = match *self.bytes.get(frame..)? {
+            // All but always a key takes one byte, and mostly so does a length.
+            [key @ ..0x80, length @ ..0x80, ..] if key & 7 == LEN => {
+                let start = frame + 2;
+                Item { key: key.into(), frame, start, end: start + usize::from(length) }
+            }
+            [] => return None,
+            _ => long_item(*self)?,
         };
-        Some(Item { key, frame, start, end: self.at })
+        self.at = item.end;
+        Some(item)
     }
+}
+
+#[inline(never)]
+fn long_item(mut reader: Reader<'_>) -> Option<Item> {
+    let frame = reader.at;
+    let key = reader.varint()? as u32;
+    let start = if (key & 7) as u8 == LEN {
+        reader.delimited()?.0
+    } else {
+        let start = reader.at;
+        reader.skip_value(key)?;
+        start
+    };
+    Some(Item { key, frame, start, end: reader.at })
 }
 
 /// Appends `value` as a varint.

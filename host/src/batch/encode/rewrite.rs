@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::super::candidates::{Candidates, Lengths};
 use super::super::change::{FieldChanges, Level};
 use super::super::value::{KeyValue, fixed64, kind, put_any};
 use super::super::wire::{
@@ -24,18 +25,27 @@ pub(super) struct Edits<'a> {
     placed: Vec<bool>,
     /// Whether all changes are of attributes.
     pub(super) attributes_only: bool,
+    /// How long the names of changed attributes are.
+    lengths: Lengths,
 }
 
 impl<'a> Edits<'a> {
     pub(super) fn new(batch: &'a Batch, level: Level, attributes: u32) -> Self {
         let changes: Vec<_> = batch.changes.at(level).collect();
+        let names = changes.iter().filter_map(|changes| changes.field.attribute());
         Self {
             encoded: vec![(0, 0, 0); changes.len()],
             placed: vec![false; changes.len()],
             attributes_only: changes.iter().all(|changes| changes.field.attribute().is_some()),
+            lengths: names.fold(Lengths::default(), |lengths, name| lengths.with(name.as_bytes())),
             changes,
             attributes,
         }
+    }
+
+    /// Begins a message, in which no change is yet.
+    pub(super) fn begin(&mut self) {
+        self.placed.fill(false);
     }
 
     #[inline]
@@ -68,7 +78,7 @@ impl<'a> Edits<'a> {
         if number == self.attributes {
             let key = KeyValue::key(&source[item.start..item.end], is_regular);
             return self.changes.iter().position(|changes| {
-                changes.cells[row as usize] != 0 && changes.field.attribute().is_some_and(|name| name.as_bytes() == key)
+                changes.field.attribute().is_some_and(|name| name.as_bytes() == key) && changes.cells[row as usize] != 0
             });
         }
         if self.attributes_only {
@@ -106,39 +116,54 @@ impl Field {
     }
 }
 
-impl Encoder<'_> {
-    /// Writes a message whose content is in `pieces` of `source`, with the changes of `row` of that level.
-    ///
-    /// An attribute that is set takes the place of the first of its name. What is new goes to the end.
-    pub(super) fn rewrite(
+impl<'a> Encoder<'a> {
+    /// Writes a piece of a message, with the changes of `row` of that level that concern what is in it. An attribute that
+    /// is set takes the place of the first of its name.
+    pub(super) fn edit(&mut self, level: Level, row: u32, source: Source, piece: Range<usize>) {
+        let fields = Reader::new(self.source(source), piece.start, piece.end);
+        // Resources and scopes are few and may be of any shape.
+        let is_regular = level == Level::Record && self.batch.row(row).is_regular;
+        self.edit_fields(level, row, source, piece, fields, is_regular);
+    }
+
+    /// The same for the attributes of a regular record, where nothing but attributes changes.
+    pub(super) fn edit_attributes(&mut self, row: u32, source: Source, piece: Range<usize>) {
+        let attributes = Reader::new(self.source(source), piece.start, piece.end);
+        let candidates = Candidates::new(attributes, self.record.lengths);
+        self.edit_fields(Level::Record, row, source, piece, candidates, true);
+    }
+
+    fn edit_fields(
         &mut self,
         level: Level,
         row: u32,
         source: Source,
-        pieces: impl Iterator<Item = Range<usize>>,
+        piece: Range<usize>,
+        fields: impl Iterator<Item = Item>,
+        is_regular: bool,
     ) {
-        let batch = self.batch;
-        let bytes = if source == Source::Received { &batch.bytes[..] } else { &batch.replaced };
-        // Resources and scopes are few and may be of any shape.
-        let is_regular = level == Level::Record && batch.row(row).is_regular;
-        self.edits(level).placed.fill(false);
-        for piece in pieces {
-            let mut copied = piece.start;
-            for item in Reader::new(bytes, piece.start, piece.end) {
-                let edits = self.edits(level);
-                if let Some(change) = edits.replacing(bytes, item, is_regular, row) {
-                    let is_attribute = item.number() == edits.attributes;
-                    self.push(source, copied, item.frame);
-                    copied = item.end;
-                    if is_attribute {
-                        self.place(level, change, row);
-                    }
+        let bytes = self.source(source);
+        let mut copied = piece.start;
+        for item in fields {
+            let edits = self.edits(level);
+            if let Some(change) = edits.replacing(bytes, item, is_regular, row) {
+                let is_attribute = item.number() == edits.attributes;
+                self.push(source, copied, item.frame);
+                copied = item.end;
+                if is_attribute {
+                    self.place(level, change, row);
                 }
             }
-            self.push(source, copied, piece.end);
         }
+        self.push(source, copied, piece.end);
+    }
+
+    /// Writes what is new in the message, or its new attributes only.
+    pub(super) fn place_new(&mut self, level: Level, row: u32, attributes_only: bool) {
         for change in 0..self.edits(level).changes.len() {
-            self.place(level, change, row);
+            if !attributes_only || self.edits(level).changes[change].field.attribute().is_some() {
+                self.place(level, change, row);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 
-use crate::batch::wire::{LEN, Reader, key, put_varint};
+use crate::batch::wire::{Item, LEN, Reader, key, put_varint};
 
 /// Few keys, so that attributes meet changes and each other.
 pub(super) const KEYS: [&str; 5] = ["service.name", "k", "user.email", "clé", "x"];
@@ -166,14 +166,18 @@ static ARRAY: Shape = Shape { messages: &[(1, false, &ANY_VALUE)], decoys: &[], 
 static LIST: Shape = Shape { messages: &[(1, false, &KEY_VALUE)], decoys: &[], last: 1 };
 
 /// Encodes a request so that prost reads the same struct from it: with unknown fields, varints longer than they
-/// need be, messages in two parts, and values that later ones override.
+/// need be, messages in two parts, values that later ones override, and the fields of records in any order.
 pub(super) fn encode_oddly(request: &ExportLogsServiceRequest, dice: &mut Dice) -> Vec<u8> {
     odd_message(&request.encode_to_vec(), &REQUEST, dice)
 }
 
 fn odd_message(content: &[u8], shape: &Shape, dice: &mut Dice) -> Vec<u8> {
     let mut out = Vec::new();
-    for item in Reader::new(content, 0, content.len()) {
+    let mut items: Vec<_> = Reader::new(content, 0, content.len()).collect();
+    if std::ptr::eq(shape, &LOG_RECORD) && dice.one_in(3) {
+        shuffle(&mut items, dice);
+    }
+    for item in items {
         if dice.one_in(8) {
             put_unknown(&mut out, shape.last, dice);
         }
@@ -203,6 +207,18 @@ fn odd_message(content: &[u8], shape: &Shape, dice: &mut Dice) -> Vec<u8> {
         put_unknown(&mut out, shape.last, dice);
     }
     out
+}
+
+/// Moves a few fields, but none past another one of its number.
+fn shuffle(items: &mut [Item], dice: &mut Dice) {
+    for _ in 0..dice.roll(40) {
+        let at = dice.roll(items.len().max(1));
+        if let Some([one, other]) = items.get_mut(at..at + 2)
+            && one.number() != other.number()
+        {
+            std::mem::swap(one, other);
+        }
+    }
 }
 
 fn put_field(out: &mut Vec<u8>, number: u32, content: &[u8], dice: &mut Dice) {

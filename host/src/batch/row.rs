@@ -1,0 +1,397 @@
+//! Log records: the check of one, and where its parts are.
+//!
+//! The walk over a record has two speeds. Records as every SDK writes them take the fast one, which reads each key as a
+//! single byte, passes over texts without a look, and gives up at the first surprise. It counts the bytes with a high
+//! bit that it passes outside of texts, so that one count over the whole record tells whether all texts are ASCII. A
+//! record that it gave up on is walked again by the schema, which knows every surprise and says what is wrong where
+//! something is. So the fast one never has to explain itself.
+
+use std::ops::Range;
+
+use super::Malformed;
+use super::index::Span;
+use super::schema::{ARRAY_VALUE, KEY_VALUE_LIST, LOG_RECORD, LOG_RECORD_DEPTH};
+use super::text::{high_bytes, high_bytes_of, is_utf8};
+use super::value::{Value, kind, varint};
+use super::wire::{Reader, START_GROUP};
+
+/// One `LogRecord`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    pub(super) span: Span,
+    /// Its scope, in [`Index::scopes`](super::index::Index::scopes).
+    pub(super) scope: u32,
+    /// Where the first attribute's key starts, and where the last attribute ends; the record's end where there is none
+    /// or they don't stand side by side.
+    pub(super) attributes: u32,
+    pub(super) attributes_end: u32,
+    /// Where the body's key starts, or the record's end.
+    pub(super) body: u32,
+    pub(super) severity: i32,
+    /// No field that may stand once stands twice, so that the first one found is the right one. Attributes stand side by
+    /// side, and each of them is a key, then a value, and nothing else.
+    pub(super) is_regular: bool,
+    /// If a filter replaced the record, the number of what took its place, counted from 1; otherwise 0. In what
+    /// took its place it is not 0 either, and the offsets are into the replacements' bytes.
+    pub(super) replacement: u32,
+}
+
+impl Row {
+    /// Checks the record at `span` of `bytes`.
+    pub(super) fn new(bytes: &[u8], span: Span, scope: u32) -> Result<Self, Malformed> {
+        let mut row = Self::unread(span, scope);
+        row.read(bytes)?;
+        Ok(row)
+    }
+
+    /// A record that is still to be read.
+    #[inline]
+    pub(super) fn unread(span: Span, scope: u32) -> Self {
+        let end = span.end;
+        Self {
+            span,
+            scope,
+            attributes: end,
+            attributes_end: end,
+            body: end,
+            severity: 0,
+            is_regular: true,
+            replacement: 0,
+        }
+    }
+
+    /// Checks the record, and finds its parts. It is done in place, as copies of rows would be felt.
+    #[inline]
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        if self.read_fast(bytes) { Ok(()) } else { self.read_slowly(bytes) }
+    }
+
+    #[inline(never)]
+    fn read_fast(&mut self, bytes: &[u8]) -> bool {
+        let content = self.span.content();
+        let mut walk = Walk::new(bytes, content.clone());
+        if walk.record(self, |_| true).is_none() {
+            return false;
+        }
+        let in_texts = high_bytes(&bytes[content]) - walk.high;
+        in_texts == 0 || self.has_utf8(bytes, in_texts)
+    }
+
+    /// Whether all texts are UTF-8, of which `high` bytes are not ASCII.
+    #[inline(never)]
+    fn has_utf8(&self, bytes: &[u8], high: usize) -> bool {
+        // Where it is not all of them, it is mostly the body.
+        if let Some(body) = Reader::new(bytes, self.body as usize, self.span.end as usize).next()
+            && let Value::Bytes(kind::STRING, text) = Value::any(&bytes[body.start..body.end])
+            && high_bytes(&text) == high
+        {
+            return is_utf8(&text);
+        }
+        let is_text = |text: Range<usize>| is_utf8(&bytes[text]);
+        Walk::new(bytes, self.span.content()).record(&mut self.clone(), is_text).is_some()
+    }
+
+    /// Checks the content of a record that a filter made.
+    pub(super) fn check(content: &[u8]) -> Result<(), Malformed> {
+        Self::new(content, Span::new(0, 0, content.len()), 0).map(drop)
+    }
+
+    /// The record that ends where `bytes` does, was checked, and is the replacement of that number of a record in
+    /// `scope`.
+    pub(super) fn replacing(bytes: &[u8], frame: usize, start: usize, scope: u32, number: u32) -> Self {
+        let span = Span::new(frame, start, bytes.len());
+        let row = Self::new(bytes, span, scope).expect("a replacement is checked before it is applied");
+        Self { replacement: number, ..row }
+    }
+
+    #[cold]
+    fn read_slowly(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let reader = Reader::new(bytes, self.span.start as usize, self.span.end as usize);
+        LOG_RECORD.check(reader, LOG_RECORD_DEPTH)?;
+        *self = Self { is_regular: false, ..Self::unread(self.span, self.scope) };
+        for item in reader {
+            match item.number() {
+                2 => self.severity = varint(&bytes[item.start..item.end]) as i32,
+                5 => self.body = self.body.min(item.frame as u32),
+                6 => self.attributes = self.attributes.min(item.frame as u32),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks an array or a key-value list that a filter gave as the content of field `kind` of an `AnyValue` which
+/// stands `depth` deep.
+pub(super) fn check_nested(content: &[u8], kind: u8, depth: u32) -> Result<(), Malformed> {
+    let message = if kind == kind::ARRAY { &ARRAY_VALUE } else { &KEY_VALUE_LIST };
+    message.check(Reader::new(content, 0, content.len()), depth + 1)
+}
+
+// Keys of `LogRecord` as the single byte that they usually are.
+const TIME: u8 = 0x09;
+const SEVERITY_NUMBER: u8 = 0x10;
+const SEVERITY_TEXT: u8 = 0x1a;
+const BODY: u8 = 0x2a;
+const ATTRIBUTE: u8 = 0x32;
+const DROPPED_ATTRIBUTES_COUNT: u8 = 0x38;
+const FLAGS: u8 = 0x45;
+const TRACE_ID: u8 = 0x4a;
+const SPAN_ID: u8 = 0x52;
+const OBSERVED_TIME: u8 = 0x59;
+const EVENT_NAME: u8 = 0x62;
+
+// Keys of `KeyValue`, and of `AnyValue`.
+const KEY: u8 = 0x0a;
+const VALUE: u8 = 0x12;
+const STRING: u8 = 0x0a;
+const BOOL: u8 = 0x10;
+const INT: u8 = 0x18;
+const DOUBLE: u8 = 0x21;
+const ARRAY: u8 = 0x2a;
+const LIST: u8 = 0x32;
+const BYTES: u8 = 0x3a;
+
+/// The fast walk. Whatever it does not expect is `None`. What is rare takes it by value: one that is borrowed for a call
+/// can't be kept in registers.
+#[derive(Clone, Copy)]
+struct Walk<'a> {
+    /// It ends where the message does that is walked.
+    reader: Reader<'a>,
+    /// How many bytes outside of texts were not ASCII so far.
+    high: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk over a range of `bytes`.
+    fn new(bytes: &'a [u8], range: Range<usize>) -> Self {
+        Self { reader: Reader::new(bytes, range.start, range.end), high: 0 }
+    }
+
+    /// A whole record, whose parts are noted in `row`. Each text is handed to `is_text` by its place.
+    #[inline]
+    fn record(&mut self, row: &mut Row, is_text: impl Fn(Range<usize>) -> bool + Copy) -> Option<()> {
+        let mut seen = 0;
+        // SDKs write fields by their numbers, but for the time of observation, which may follow the time. So one or two
+        // rounds are all that it takes.
+        while !self.reader.is_done() {
+            let start = self.reader.at;
+            if self.takes(TIME, &mut seen) {
+                self.fixed64()?;
+            }
+            if self.takes(OBSERVED_TIME, &mut seen) {
+                self.fixed64()?;
+            }
+            if self.takes(SEVERITY_NUMBER, &mut seen) {
+                row.severity = self.varint()? as i32;
+            }
+            if self.takes(SEVERITY_TEXT, &mut seen) {
+                self.text(is_text)?;
+            }
+            let frame = self.reader.at as u32;
+            if self.takes(BODY, &mut seen) {
+                row.body = frame;
+                let content = self.delimited()?;
+                self.any_value(content, LOG_RECORD_DEPTH + 1, is_text)?;
+            }
+            let frame = self.reader.at as u32;
+            if self.takes(ATTRIBUTE, &mut seen) {
+                row.attributes = frame;
+                let (end, high) = walk_attributes(self.reader.bytes, self.reader.at, is_text)?;
+                self.reader.at = end;
+                self.high += high;
+                row.attributes_end = end as u32;
+            }
+            if self.takes(DROPPED_ATTRIBUTES_COUNT, &mut seen) {
+                self.varint()?;
+            }
+            if self.takes(FLAGS, &mut seen) {
+                self.fixed32()?;
+            }
+            if self.takes(TRACE_ID, &mut seen) {
+                self.bytes()?;
+            }
+            if self.takes(SPAN_ID, &mut seen) {
+                self.bytes()?;
+            }
+            if self.takes(EVENT_NAME, &mut seen) {
+                self.text(is_text)?;
+            }
+            if self.reader.at == start {
+                *self = self.unknown()?;
+            }
+        }
+        Some(())
+    }
+
+    /// Whether a field of this key comes next, for the first time. Passes over the key.
+    #[inline(always)]
+    fn takes(&mut self, key: u8, seen: &mut u32) -> bool {
+        let bit = 1 << (key >> 3);
+        let takes = self.peek() == Some(key) && *seen & bit == 0;
+        if takes {
+            *seen |= bit;
+            self.reader.at += 1;
+        }
+        takes
+    }
+
+    /// A field that this version of OTLP does not have. A key of several bytes might yet be a known one written at
+    /// length, a group wants a depth, and a known number stands twice or has the wrong wire type.
+    #[cold]
+    fn unknown(mut self) -> Option<Self> {
+        let key = self.peek().filter(|key| (13 << 3..0x80).contains(key) && key & 7 != START_GROUP)?;
+        self.reader.at += 1;
+        let start = self.reader.at;
+        self.reader.skip_value(key.into())?;
+        self.high += high_bytes(&self.reader.bytes[start..self.reader.at]);
+        Some(self)
+    }
+
+    /// An `AnyValue` of one field at most.
+    #[inline(always)]
+    fn any_value(
+        &mut self,
+        content: Range<usize>,
+        depth: u32,
+        is_text: impl Fn(Range<usize>) -> bool + Copy,
+    ) -> Option<()> {
+        let mut inner = Self::new(self.reader.bytes, content);
+        let Some(key) = inner.peek() else { return Some(()) };
+        inner.reader.at += 1;
+        match key {
+            STRING => inner.text(is_text)?,
+            BOOL | INT => drop(inner.varint()?),
+            DOUBLE => inner.fixed64()?,
+            BYTES => inner.bytes()?,
+            ARRAY | LIST => {
+                let nested = if key == ARRAY { &ARRAY_VALUE } else { &KEY_VALUE_LIST };
+                let content = inner.delimited()?;
+                nested.check(Reader::new(inner.reader.bytes, content.start, content.end), depth + 1).ok()?;
+                inner.high += high_bytes(&inner.reader.bytes[content]);
+            }
+            _ => return None,
+        }
+        self.high += inner.high;
+        inner.reader.is_done().then_some(())
+    }
+
+    #[inline(always)]
+    fn text(&mut self, is_text: impl Fn(Range<usize>) -> bool) -> Option<()> {
+        let text = self.delimited()?;
+        is_text(text).then_some(())
+    }
+
+    #[inline(always)]
+    fn bytes(&mut self) -> Option<()> {
+        let content = self.delimited()?;
+        self.high += high_bytes(&self.reader.bytes[content]);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn fixed64(&mut self) -> Option<()> {
+        self.high += high_bytes_of(*self.reader.bytes.get(self.reader.at..)?.first_chunk()?);
+        self.reader.advance(8)
+    }
+
+    #[inline(always)]
+    fn fixed32(&mut self) -> Option<()> {
+        let &[a, b, c, d] = self.reader.bytes.get(self.reader.at..)?.first_chunk()?;
+        self.high += high_bytes_of([a, b, c, d, 0, 0, 0, 0]);
+        self.reader.advance(4)
+    }
+
+    #[inline(always)]
+    fn delimited(&mut self) -> Option<Range<usize>> {
+        let length = usize::try_from(self.varint()?).ok()?;
+        let start = self.reader.at;
+        self.reader.advance(length)?;
+        Some(start..self.reader.at)
+    }
+
+    /// Each byte of a varint but the last has its high bit set.
+    #[inline(always)]
+    fn varint(&mut self) -> Option<u64> {
+        let start = self.reader.at;
+        let value = self.reader.varint()?;
+        self.high += self.reader.at - start - 1;
+        Some(value)
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        let found = self.peek()?;
+        self.reader.at += 1;
+        (found == byte).then_some(())
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.reader.bytes.get(self.reader.at).copied()
+    }
+}
+
+/// The attributes of a record from behind the key of the first, each of which is a key, then a value, and nothing else:
+/// where they end, and how many bytes outside of texts are not ASCII. They are most of the walk, so they get a function,
+/// and with it the registers, of their own.
+#[inline(never)]
+fn walk_attributes(
+    bytes: &[u8],
+    mut at: usize,
+    is_text: impl Fn(Range<usize>) -> bool + Copy,
+) -> Option<(usize, usize)> {
+    let mut high = 0;
+    loop {
+        let (end, more) = match short_attribute(bytes, at, is_text) {
+            Some(found) => found,
+            None => long_attribute(bytes, at, is_text)?,
+        };
+        high += more;
+        if bytes.get(end) != Some(&ATTRIBUTE) {
+            return Some((end, high));
+        }
+        at = end + 1;
+    }
+}
+
+/// An attribute shorter than 128 bytes whose value is a text or a number, as most are.
+#[inline(always)]
+fn short_attribute(bytes: &[u8], at: usize, is_text: impl Fn(Range<usize>) -> bool) -> Option<(usize, usize)> {
+    let [length @ ..0x80, KEY, key, ..] = *bytes.get(at..)? else { return None };
+    let (end, value) = (at + 1 + usize::from(length), at + 3 + usize::from(key));
+    let [VALUE, value_length, kind, first, ..] = *bytes.get(value..)? else { return None };
+    // With that, none of the lengths can be over 127 either.
+    if end > bytes.len() || end != value + 2 + usize::from(value_length) {
+        return None;
+    }
+    let high = if kind == STRING {
+        if end != value + 4 + usize::from(first) || !is_text(value + 4..end) {
+            return None;
+        }
+        0
+    } else if kind == DOUBLE && value_length == 9 {
+        high_bytes_of(*bytes.get(value + 3..)?.first_chunk()?)
+    } else if kind == INT || kind == BOOL {
+        let mut number = Reader { bytes, at: value + 3 };
+        number.varint().filter(|_| number.at == end)?;
+        end - value - 4
+    } else {
+        return None;
+    };
+    is_text(at + 3..value).then_some((end, high))
+}
+
+/// An attribute of any length and value.
+#[inline(never)]
+fn long_attribute(bytes: &[u8], at: usize, is_text: impl Fn(Range<usize>) -> bool + Copy) -> Option<(usize, usize)> {
+    let mut outer = Walk::new(bytes, at..bytes.len());
+    let content = outer.delimited()?;
+    let mut inner = Walk::new(bytes, content);
+    inner.expect(KEY)?;
+    inner.text(is_text)?;
+    inner.expect(VALUE)?;
+    let value = inner.delimited()?;
+    inner.any_value(value, LOG_RECORD_DEPTH + 2, is_text)?;
+    inner.reader.is_done().then_some((outer.reader.at, outer.high + inner.high))
+}
