@@ -186,6 +186,8 @@ impl Filter {
     /// Waits while `max_instances` calls are under way. Dropping the future midway drops the batch, and the instance
     /// with it.
     pub async fn process(&self, batch: Batch) -> Call {
+        // It is handed on many times, and large.
+        let batch = Box::new(batch);
         let permit = self.permits.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
         // The guard must not live while a new instance is made.
@@ -203,7 +205,7 @@ impl Filter {
         // It takes the place of one that is idle, so that there are no more than `max_instances`.
         let idle = self.idle().pop();
         drop(idle);
-        self.call_afresh(batch).await
+        self.call_afresh(Box::new(batch)).await
     }
 
     /// Forgets what it was shown so far: its instances are thrown away, and a new one stands ready for the next call.
@@ -218,20 +220,20 @@ impl Filter {
         Ok(())
     }
 
-    async fn call_afresh(&self, batch: Batch) -> Call {
+    async fn call_afresh(&self, batch: Box<Batch>) -> Call {
         // The routes were fixed when the filter was loaded: the configuration was checked against those.
         match self.blueprint.start().await {
             Ok((instance, _routes)) => self.call(instance, batch).await,
             Err(error) => {
-                Call { batch, result: Err(error.into_failure()), duration: Duration::ZERO, ran: Ran::Nowhere }
+                Call { batch: *batch, result: Err(error.into_failure()), duration: Duration::ZERO, ran: Ran::Nowhere }
             }
         }
     }
 
-    async fn call(&self, mut instance: Instance, batch: Batch) -> Call {
+    async fn call(&self, mut instance: Instance, batch: Box<Batch>) -> Call {
         let ran = if instance.calls() == 0 { Ran::Fresh } else { Ran::Used };
         let started = Instant::now();
-        let (batch, answer) = instance.process(batch).await;
+        let (batch, answer) = instance.process(batch, started).await;
         let (batch, result) = match answer {
             Ok(outcome) => self.apply(outcome, batch).await,
             Err(failure) => (batch, Err(failure)),
@@ -240,7 +242,7 @@ impl Filter {
         if result.is_ok() {
             self.put_back(instance);
         }
-        Call { batch, result, duration, ran }
+        Call { batch: *batch, result, duration, ran }
     }
 
     /// Keeps one idle instance from now on, as in the beginning: only requests that are under way still need it.
@@ -270,7 +272,7 @@ impl Filter {
     }
 
     /// Applies an answer, if it is right. What takes long is done where it holds up no other request.
-    async fn apply(&self, outcome: Outcome, mut batch: Batch) -> (Batch, Result<Applied, Failure>) {
+    async fn apply(&self, outcome: Outcome, mut batch: Box<Batch>) -> (Box<Batch>, Result<Applied, Failure>) {
         if let Err(failure) = self.check(&outcome) {
             return (batch, Err(failure));
         }

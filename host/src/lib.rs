@@ -18,6 +18,7 @@
 pub mod auth;
 pub mod author;
 pub mod batch;
+mod buffered;
 pub mod compression;
 pub mod config;
 pub mod export;
@@ -37,5 +38,6 @@ pub mod status;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod threads;
 pub mod tls;
 mod work;

@@ -24,6 +24,7 @@ use crate::{
         http::{Decorated, OtlpHttp},
     },
     telemetry::{ListenerMetrics, Metrics},
+    threads::Threads,
 };
 
 pub use self::{access::Access, transport::Transport};
@@ -165,23 +166,30 @@ impl Server {
         all.map(|(name, listener)| Ok((name, listener.address()?))).collect()
     }
 
-    /// Serves until `shutdown` is done, then drains: no new connections, and an HTTP/2 GOAWAY or a `Connection: close`
+    /// Serves on `threads` until `shutdown` is done, then drains: no new connections, and an HTTP/2 GOAWAY or a `Connection: close`
     /// on the old ones, while the requests under way are finished, which they have the `grace` period for.
     ///
     /// # Errors
     /// [`ServeError`]; requests may have been cut off.
-    pub async fn run(self, shutdown: impl Future<Output = ()>, grace: Duration) -> Result<(), ServeError> {
+    pub async fn run(
+        self,
+        threads: Threads,
+        shutdown: impl Future<Output = ()>,
+        grace: Duration,
+    ) -> Result<(), ServeError> {
+        // Pages are served by nobody whom requests can keep busy.
+        let here = Threads::here;
         let health = Health::default();
         let (drain, cut_off) = (CancellationToken::new(), CancellationToken::new());
         // Pages are served to the end: an orchestrator watches how Sluicegate goes down.
         let mut pages = JoinSet::new();
         if let Some(listener) = self.health_check {
             let page = pages::health(health.clone());
-            pages.spawn(connections::serve(listener, Settings::page("health_check"), page, CancellationToken::new()));
+            pages.spawn(connections::serve(listener, Settings::page("health_check"), page, CancellationToken::new(), here()));
         }
         if let Some(listener) = self.metrics_page {
             let page = pages::metrics(self.metrics.clone(), self.memory);
-            pages.spawn(connections::serve(listener, Settings::page("metrics"), page, CancellationToken::new()));
+            pages.spawn(connections::serve(listener, Settings::page("metrics"), page, CancellationToken::new(), here()));
         }
         pages.spawn(upkeep(self.metrics));
 
@@ -189,7 +197,7 @@ impl Server {
         let mut receivers = JoinSet::new();
         for Receiver { transport, listener, settings, service, counts, .. } in self.receivers {
             let service = Tracked { service, tracker: tracker.clone(), transport, counts };
-            receivers.spawn(connections::serve(listener, settings, service, drain.clone()));
+            receivers.spawn(connections::serve(listener, settings, service, drain.clone(), threads.clone()));
         }
 
         tokio::select! {

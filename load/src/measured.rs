@@ -16,7 +16,7 @@ pub struct Measured {
     pub cpu_seconds: Option<f64>,
     /// Log records acknowledged while it was measured, by `cpu_seconds`.
     pub records_per_cpu_second: Option<f64>,
-    /// The most memory that the program had resident since it began or was last told to forget, in bytes.
+    /// The most memory that the program had resident since it began, in bytes.
     pub peak_rss_bytes: Option<u64>,
     /// The memory that it had resident at the end of the measured time, in bytes.
     pub rss_bytes: Option<u64>,

@@ -170,11 +170,6 @@ impl Program {
         self.log.lock().0.clone()
     }
 
-    /// Whether it is still running.
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-
     /// Asks it to end by SIGTERM. Where that takes too long, it and its children are ended by SIGKILL.
     ///
     /// # Errors
@@ -256,7 +251,6 @@ mod tests {
     fn a_program_is_waited_for_and_ended() {
         let mut program = shell("echo ready >&2; exec sleep 1000");
         assert_eq!(program.wait_for_line(first_line).expect("it says so"), "ready");
-        assert!(program.is_running());
         let status = program.stop().expect("it ends");
         assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
     }

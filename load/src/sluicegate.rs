@@ -46,6 +46,12 @@ impl Configuration {
             Self::Policy => Kept::Policy,
         }
     }
+
+    /// Whether no personal data arrives.
+    #[must_use]
+    pub const fn redacts(self) -> bool {
+        matches!(self, Self::Redact | Self::Policy)
+    }
 }
 
 /// The built program: beside the one that runs now, or where `SLUICEGATE_BIN` says.

@@ -58,19 +58,6 @@ impl Subject {
         Ok(usage)
     }
 
-    /// Makes the system forget how much memory it had resident at most.
-    ///
-    /// # Errors
-    /// When it has ended, or belongs to somebody else.
-    pub fn forget_peak(self) -> Result<(), SubjectError> {
-        /// Resets the peak of the resident memory, by proc_pid_clear_refs(5).
-        const PEAK: &str = "5";
-        self.tree()
-            .into_iter()
-            .try_for_each(|pid| fs::write(format!("/proc/{pid}/clear_refs"), PEAK))
-            .map_err(|source| SubjectError { pid: self.pid, source })
-    }
-
     /// Its processes, itself first.
     pub(crate) fn tree(self) -> Vec<u32> {
         processes().map_or_else(|_| vec![self.pid], |processes| tree(&processes, self.pid))

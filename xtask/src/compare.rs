@@ -17,16 +17,32 @@ use crate::{
 pub(crate) fn compare(mut arguments: Vec<OsString>) -> Result<()> {
     let profile = take_profile(&mut arguments)?;
     let programs = build(&profile)?;
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let words: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let has = |flag: &str| words.iter().any(|word| word == flag);
     if !["--render", "--help", "-h"].into_iter().any(has) {
-        // By itself: what it needs of Sluicegate would be built into the one that is shipped, too.
-        Step::cargo("build")
-            .args(["--locked", "--bins", "--profile", &profile, "--package", "sluicegate-native"])
-            .run("building Sluicegate with filters compiled in")?;
+        let only = only(&words);
+        // What isn't asked for needn't be built.
+        let wants = |subject: &str| only.is_none_or(|only| only.split(',').any(|name| name.starts_with(subject)));
+        if wants("native") {
+            // By itself: what it needs of Sluicegate would be built into the one that is shipped, too.
+            Step::cargo("build")
+                .args(["--locked", "--bins", "--profile", &profile, "--package", "sluicegate-native"])
+                .run("building Sluicegate with filters compiled in")?;
+        }
         set_up()?;
         filters_by(&programs.join("sluicegate"))?;
-        peers::prepare(has("--moment"));
+        // It takes minutes to build, which is no matter of a moment.
+        let is_short = has("--moment");
+        peers::prepare(|subject| wants(subject) && !(is_short && subject == peers::ROUTING_COLLECTOR));
     }
     let compare = Step::new(programs.join("compare"));
     arguments.into_iter().fold(compare, Step::arg).run("")
+}
+
+/// The subjects that are asked for by their names.
+fn only<'a>(words: &'a [std::borrow::Cow<'_, str>]) -> Option<&'a str> {
+    const FLAG: &str = "--only";
+    let place = words.iter().position(|word| word == FLAG);
+    let next = place.and_then(|place| words.get(place + 1)).map(AsRef::as_ref);
+    next.or_else(|| words.iter().find_map(|word| word.strip_prefix("--only=")))
 }

@@ -15,29 +15,20 @@ use crate::{
 /// The release of rotel, pinned as all versions are.
 const ROTEL: &str = "rotel==0.0.1a15";
 
-/// Makes all of them ready, but for those that can't be, and says why those can't. The comparison goes on without them.
-/// For a moment, no Collector is built that the tests don't need too: that takes minutes.
-pub(crate) fn prepare(for_a_moment: bool) {
-    let collectors = || {
-        collector::build(collector::TESTED, "collector")?;
-        Ok(())
-    };
-    let routing = || {
-        if for_a_moment {
-            bail!("it is not built for a moment");
-        }
-        collector::build(collector::ROUTING, "peers/collector")?;
-        Ok(())
-    };
-    let peers: [(&str, &dyn Fn() -> Result<()>); 4] = [
-        ("nginx", &nginx),
-        ("the Collector", &collectors),
-        ("the Collector with the routing connector", &routing),
-        ("rotel", &rotel),
-    ];
-    for (name, prepare) in peers {
-        if let Err(error) = prepare() {
-            eprintln!("xtask: without {name}: {error:#}");
+/// The subject that needs a Collector of its own.
+pub(crate) const ROUTING_COLLECTOR: &str = "collector-policy";
+
+/// Makes those ready that are wanted, and says why it can't where it can't. The comparison goes on without them.
+pub(crate) fn prepare(is_wanted: impl Fn(&str) -> bool) {
+    let tested = || collector::build(collector::TESTED, "collector").map(drop);
+    let routing = || collector::build(collector::ROUTING, "peers/collector").map(drop);
+    let peers: [(&str, &dyn Fn() -> Result<()>); 4] =
+        [("nginx", &nginx), ("collector", &tested), (ROUTING_COLLECTOR, &routing), ("rotel", &rotel)];
+    for (subject, prepare) in peers {
+        if is_wanted(subject)
+            && let Err(error) = prepare()
+        {
+            eprintln!("xtask: without {subject}: {error:#}");
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Treatment {
 /// The keys to treat.
 pub(crate) struct Keys {
     names: BTreeMap<String, Treatment>,
+    /// Which lengths the names have: a bit for each, the last for all beyond. Few keys have one of them.
+    lengths: u64,
     matching: Vec<(Regex, Treatment)>,
     /// Keys met before, where looking one up is cheaper than matching it.
     met: RefCell<BTreeMap<Box<str>, Option<Treatment>>>,
@@ -35,10 +37,11 @@ pub(crate) struct Keys {
 impl Keys {
     /// A key that is to be masked and to be removed is removed.
     pub(crate) fn new(mask: WrittenKeys, remove: WrittenKeys) -> Result<Self, Error> {
-        let mut keys = Self { names: BTreeMap::new(), matching: Vec::new(), met: RefCell::default() };
+        let mut keys = Self { names: BTreeMap::new(), lengths: 0, matching: Vec::new(), met: RefCell::default() };
         let remove = ("remove_keys", Treatment::Remove, remove);
         for (setting, treatment, written) in [remove, ("mask_keys", Treatment::Mask, mask)] {
             for name in written.names {
+                keys.lengths |= length_bit(&name);
                 keys.names.entry(name).or_insert(treatment);
             }
             for (number, pattern) in written.matching.iter().enumerate() {
@@ -58,7 +61,7 @@ impl Keys {
     /// What becomes of this key's value, if anything.
     pub(crate) fn treatment(&self, key: &str) -> Option<Treatment> {
         if self.matching.is_empty() {
-            return if self.names.is_empty() { None } else { self.names.get(key).copied() };
+            return if self.lengths & length_bit(key) == 0 { None } else { self.names.get(key).copied() };
         }
         let mut met = self.met.borrow_mut();
         if let Some(treatment) = met.get(key) {
@@ -76,4 +79,9 @@ impl Keys {
         let matching = self.matching.iter().find(|(regex, _)| regex.is_match(key)).map(|(_, treatment)| *treatment);
         if matching == Some(Treatment::Remove) { matching } else { name.or(matching) }
     }
+}
+
+/// A key's length as a bit.
+fn length_bit(key: &str) -> u64 {
+    1 << key.len().min(63)
 }

@@ -3,6 +3,7 @@ use sluicegate_filter::{Error, Filter, OwnedValue, Record, Settings, Verdict, ex
 use std::collections::BTreeSet;
 
 mod card;
+mod characters;
 mod escape;
 mod json_text;
 mod keys;

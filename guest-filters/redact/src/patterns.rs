@@ -1,5 +1,6 @@
 //! What to find in texts.
 use super::card;
+use super::characters::Characters;
 use super::escape::{self, MOST_LEVELS, Unescaped};
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
@@ -34,17 +35,12 @@ pub(crate) struct Patterns {
     digits: Option<u32>,
 }
 
-/// Which characters a text must have, at the least, to be worth searching: one of each string. Most attributes are a
-/// word or two, for which looking at the characters takes a fraction of the time that a regular expression takes.
-struct Gate(Vec<Characters>);
-
-/// Which of ASCII's characters a text has: a bit for each. What is not ASCII may show as something that is.
-#[derive(Clone, Copy)]
-struct Characters([u64; 2]);
-
 /// How to find all that one pattern means.
 struct Finder {
-    gate: Gate,
+    /// What a text must have, at the least, to be worth searching.
+    needs: Characters,
+    /// How many digits, too.
+    digits: usize,
     /// It finds candidates, within a group or as a whole.
     regex: Regex,
     check: Check,
@@ -66,14 +62,15 @@ impl Patterns {
         let mut finders = Vec::new();
         let mut digits: Option<u32> = None;
         for (number, pattern) in written.iter().enumerate() {
-            for (gate, source, check) in pattern.sources() {
+            for (needs, source, check) in pattern.sources() {
                 let wrong = |error| format!("patterns[{number}].regex: {error}");
                 let regex = regex(source).map_err(wrong)?;
                 if regex.is_match("") {
                     return Err(wrong("it matches an empty text, so it would match everywhere".into()).into());
                 }
                 sources.push(source);
-                finders.push(Finder { gate: Gate::new(gate), regex, check });
+                let digits = if let Check::Card = check { *card::DIGITS.start() } else { 0 };
+                finders.push(Finder { needs, digits, regex, check });
             }
             // Of numbers alone are cards, and whatever somebody's own pattern means.
             match pattern {
@@ -96,28 +93,28 @@ impl Patterns {
     }
 
     /// Adds where something is, in no order, and possibly overlapping.
-    pub(crate) fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
-        self.find_within(text, MOST_LEVELS, found);
+    pub(crate) fn find(&self, text: &str, characters: Characters, found: &mut Vec<Range<usize>>) {
+        self.find_within(text, characters, MOST_LEVELS, found);
     }
 
     /// Text with backslashes may be JSON, so it is searched as what it is and as what it says.
-    fn find_within(&self, text: &str, levels: usize, found: &mut Vec<Range<usize>>) {
-        if !text.contains('\\') {
-            return self.search(text, found);
+    fn find_within(&self, text: &str, characters: Characters, levels: usize, found: &mut Vec<Range<usize>>) {
+        if !characters.have(Characters::BACKSLASH) {
+            return self.search(text, characters, found);
         }
         let mut ranges = Vec::new();
-        self.search(text, &mut ranges);
+        self.search(text, characters, &mut ranges);
         found.extend(ranges.drain(..).filter_map(|range| escape::spare(text, range)));
         let unescaped = Unescaped::new(text);
         if levels > 0 && unescaped.text.len() < text.len() {
-            self.find_within(&unescaped.text, levels - 1, &mut ranges);
+            let characters = Characters::of(&unescaped.text);
+            self.find_within(&unescaped.text, characters, levels - 1, &mut ranges);
             found.extend(ranges.iter().map(|range| unescaped.origin(range)));
         }
     }
 
-    fn search(&self, text: &str, found: &mut Vec<Range<usize>>) {
-        let characters = Characters::of(text);
-        if self.finders.iter().any(|finder| finder.gate.lets_in(characters)) && self.any.is_match(text) {
+    fn search(&self, text: &str, characters: Characters, found: &mut Vec<Range<usize>>) {
+        if self.finders.iter().any(|finder| finder.is_worthwhile(text, characters)) && self.any.is_match(text) {
             for at in self.any.matches(text) {
                 self.finders[at].find(text, found);
             }
@@ -125,35 +122,14 @@ impl Patterns {
     }
 }
 
-impl Characters {
-    fn of(text: &str) -> Self {
-        let (mut low, mut high) = (0, 0);
-        for byte in text.bytes() {
-            let bit = 1_u64 << (byte & 63);
-            // All ones for the upper half, without a branch: this runs for every byte.
-            let upper = 0_u64.wrapping_sub(u64::from(byte >> 6 & 1));
-            low |= bit & !upper;
-            high |= bit & upper;
-        }
-        Self([low, high])
-    }
-
-    fn has_one_of(self, Self([low, high]): Self) -> bool {
-        self.0[0] & low != 0 || self.0[1] & high != 0
-    }
-}
-
-impl Gate {
-    fn new(any: &[&str]) -> Self {
-        Self(any.iter().map(|any| Characters::of(any)).collect())
-    }
-
-    fn lets_in(&self, characters: Characters) -> bool {
-        self.0.iter().all(|any| characters.has_one_of(*any))
-    }
-}
-
 impl Finder {
+    /// Whether there may be something to find.
+    fn is_worthwhile(&self, text: &str, characters: Characters) -> bool {
+        // Most texts are too short to be counted through.
+        let has_digits = || self.digits <= text.len() && self.digits <= text.bytes().filter(u8::is_ascii_digit).count();
+        characters.have(self.needs) && (self.digits == 0 || has_digits())
+    }
+
     fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
         if let Check::Card = self.check {
             return card::find(text, found);
@@ -190,37 +166,39 @@ impl Finder {
 impl WrittenPattern {
     /// What a text must have, regular expressions, and the checks that complete them. Word boundaries are ASCII's,
     /// because others keep the fastest matcher from texts that are not.
-    fn sources(&self) -> Vec<(&'static [&'static str], &str, Check)> {
-        const DIGITS: &str = "0123456789";
+    fn sources(&self) -> Vec<(Characters, &str, Check)> {
         match self {
             Self::Email => {
-                vec![(&["@%", "."], r"[\w.%+-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+", Check::None)]
+                vec![(
+                    Characters::AT.and(Characters::DOT),
+                    r"[\w.%+-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+",
+                    Check::None,
+                )]
             }
-            Self::PaymentCard => vec![(&[DIGITS], r"[0-9](?:(?:[ +-]|%20)?[0-9]){12}", Check::Card)],
+            Self::PaymentCard => vec![(Characters::DIGIT, r"[0-9](?:(?:[ +-]|%20)?[0-9]){12}", Check::Card)],
             Self::Ipv4 => vec![(
-                &[DIGITS, "."],
+                Characters::DIGIT.and(Characters::DOT),
                 r"(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})",
                 Check::Range(stands_alone),
             )],
             Self::BearerToken => vec![(
-                &["bB", "eE", "aA", "rR"],
+                Characters::BEARER,
                 r#"(?i)(?-u:\b)bearer["':=\s]{1,4}([A-Z0-9._~+/-]{8,}=*)"#,
                 Check::Range(is_token),
             )],
             Self::AwsKey => vec![
                 (
-                    &["A", "KSBCGINPR"],
+                    Characters::AWS_KEY,
                     r"(?-u:\b)(?:AKIA|ASIA|ABIA|ACCA|AGPA|AIDA|AIPA|ANPA|ANVA|APKA|AROA)[A-Z0-9]{16}(?-u:\b)",
                     Check::None,
                 ),
                 (
-                    // Not s and k: without regard to case, other characters stand for them too.
-                    &["cC", "rR", "eE", "tT", "yY"],
+                    Characters::SECRET_KEY,
                     r#"(?i)secret[ _-]?(?:access)?[ _-]?key["':=\s]{1,5}([A-Z0-9/+]{40})(?:[^A-Z0-9/+]|$)"#,
                     Check::None,
                 ),
             ],
-            Self::Regex(source) => vec![(&[], source, Check::None)],
+            Self::Regex(source) => vec![(Characters::NONE, source, Check::None)],
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Redacting values, nested ones included.
+use super::characters::Characters;
 use super::escape::Unescaped;
 use super::keys::Treatment;
 use super::{Redact, json_text};
@@ -145,10 +146,13 @@ impl Redact {
     /// What to replace, in order and without overlaps.
     fn finds(&self, text: &str) -> Vec<Find> {
         let mut ranges = Vec::new();
+        let characters = Characters::of(text);
         if !self.patterns.is_empty() {
-            self.patterns.find(text, &mut ranges);
+            self.patterns.find(text, characters, &mut ranges);
         }
-        if ranges.is_empty() && self.keys.is_empty() {
+        // A key in JSON text stands in quotes, plain or escaped ones.
+        let may_have_keys = characters.have(Characters::QUOTE) || characters.have(Characters::BACKSLASH);
+        if ranges.is_empty() && (self.keys.is_empty() || !may_have_keys) {
             return Vec::new();
         }
         let mut finds: Vec<_> = ranges.into_iter().map(|range| Find { range, place: Place::Text }).collect();

@@ -1,8 +1,10 @@
 //! The columns of one batch, each pulled when it is first looked at.
 use crate::Value;
+use crate::bytes::are_equal;
 use crate::field::{FieldId, Key};
 use crate::raw;
 use std::cell::OnceCell;
+use std::ops::Range;
 
 /// Where columns come from: the host, or the records of a test.
 #[allow(unreachable_pub, clippy::len_without_is_empty, reason = "a native host implements it; a batch is never empty")]
@@ -48,6 +50,8 @@ pub(crate) struct Column {
 enum Data {
     /// Strings alone. Checking them once as a whole makes each one's slice cheap.
     Text(String),
+    /// An int in every row, so that it is plain where each stands.
+    Ints(Vec<u8>),
     Mixed(Vec<u8>),
 }
 
@@ -70,7 +74,7 @@ impl<'s> Columns<'s> {
         loop {
             let (id, name, column, next) =
                 &**at.0.get_or_init(|| Box::new((key.id, key.name.to_owned(), self.pull(key), Named::default())));
-            if *id == key.id && name == key.name {
+            if *id == key.id && are_equal(name.as_bytes(), key.name.as_bytes()) {
                 return column;
             }
             at = next;
@@ -94,7 +98,10 @@ impl Drop for Named {
 
 impl Column {
     fn new(raw: raw::Column) -> Self {
-        let data = if raw.kinds.iter().all(|&kind| kind <= 1) {
+        let is_text = || raw.kinds.iter().all(|&kind| kind <= 1);
+        let data = if raw.data.len() == size_of::<i64>() * raw.kinds.len() && raw.kinds.iter().all(|&kind| kind == 3) {
+            Data::Ints(raw.data)
+        } else if is_text() {
             String::from_utf8(raw.data).map_or_else(|error| Data::Mixed(error.into_bytes()), Data::Text)
         } else {
             Data::Mixed(raw.data)
@@ -107,15 +114,22 @@ impl Column {
     #[inline]
     pub(crate) fn value(&self, row: usize) -> Option<Value<'_>> {
         let row = row & self.mask;
-        let kind = self.kinds[row];
-        if kind == 0 {
-            return None;
+        match &self.data {
+            Data::Text(text) => (self.kinds[row] != 0).then(|| Value::Str(&text[self.range(row)])),
+            Data::Ints(ints) => Some(Value::Int(i64::from_le_bytes(ints.as_chunks().0[row]))),
+            Data::Mixed(bytes) => self.mixed(row, bytes),
         }
+    }
+
+    /// Apart from the rest, which is small enough to become part of each place that reads a field.
+    fn mixed<'a>(&self, row: usize, bytes: &'a [u8]) -> Option<Value<'a>> {
+        let kind = self.kinds[row];
+        (kind != 0).then(|| Value::from_data(kind, &bytes[self.range(row)]))
+    }
+
+    #[inline]
+    fn range(&self, row: usize) -> Range<usize> {
         let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
-        let end = self.ends[row] as usize;
-        Some(match &self.data {
-            Data::Text(text) => Value::Str(&text[start..end]),
-            Data::Mixed(bytes) => Value::from_data(kind, &bytes[start..end]),
-        })
+        start..self.ends[row] as usize
     }
 }

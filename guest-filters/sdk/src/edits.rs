@@ -1,5 +1,6 @@
 //! What a filter changes in one batch, gathered by field.
 use crate::Value;
+use crate::bytes::are_equal;
 use crate::field::{FieldId, Key};
 use crate::raw;
 use std::collections::BTreeMap;
@@ -18,13 +19,13 @@ pub(crate) struct Edits {
     row: u32,
     /// The changed fields, in the order of their first change.
     fields: Vec<FieldEdits>,
-    /// Where each changed field stands in `fields`, by kind of field and name.
-    index: [BTreeMap<Box<str>, usize>; FieldId::COUNT],
+    /// Where each changed field stands in `fields`, by kind of field and name. Empty as long as nothing is changed.
+    index: Vec<BTreeMap<Box<str>, usize>>,
     /// What the current row has changed, as indices into `fields`.
     written: Vec<usize>,
     /// Where the next change most likely goes: rows tend to change the same fields in the same order.
     next: usize,
-    /// A value as a column holds it, reused.
+    /// A value as a column holds it, where it has to be put together. Reused.
     scratch: Vec<u8>,
 }
 
@@ -75,7 +76,7 @@ impl Edits {
 
     /// What the current row has made of a field, if it has changed it: a value, or nothing.
     pub(crate) fn get(&self, key: Key<'_>) -> Option<Option<Value<'_>>> {
-        let field = &self.fields[*self.index[key.id as usize].get(key.name)?];
+        let field = &self.fields[*self.index.get(key.id as usize)?.get(key.name)?];
         (field.last_row() == Some(self.row)).then(|| field.last())
     }
 
@@ -102,9 +103,7 @@ impl Edits {
             self.written.push(at);
         }
         let value = value.unwrap_or_default();
-        self.scratch.clear();
-        value.write_data(&mut self.scratch);
-        self.fields[at].push(self.row, value.kind(), &self.scratch);
+        self.fields[at].push(self.row, value.kind(), value.data(&mut self.scratch));
     }
 
     /// Undoes the current row's changes to the record itself, which is about to be replaced as a whole.
@@ -123,7 +122,7 @@ impl Edits {
     fn find(&mut self, key: Key<'_>) -> usize {
         let likely = self.next;
         let at = match self.fields.get(likely) {
-            Some(field) if field.id == key.id && *field.name == *key.name => likely,
+            Some(field) if field.id == key.id && are_equal(field.name.as_bytes(), key.name.as_bytes()) => likely,
             _ => self.look_up(key),
         };
         self.next = at + 1;
@@ -131,6 +130,9 @@ impl Edits {
     }
 
     fn look_up(&mut self, key: Key<'_>) -> usize {
+        if self.index.is_empty() {
+            self.index.resize_with(FieldId::COUNT, BTreeMap::new);
+        }
         let index = &mut self.index[key.id as usize];
         if let Some(&at) = index.get(key.name) {
             return at;
@@ -165,7 +167,7 @@ impl FieldEdits {
             if self.same.rows.is_empty() {
                 return self.same.push(row, kind, data);
             }
-            if self.same.kinds[0] == kind && self.same.data == data {
+            if self.same.kinds[0] == kind && are_equal(&self.same.data, data) {
                 return self.same.rows.push(row);
             }
         }

@@ -38,7 +38,7 @@ impl<F: Filter> Configured<F> {
         for row in 0..len {
             edits.start_row(row);
             let mut record = Record { columns: &columns, edits: &mut edits, row };
-            verdicts.push(self.filter.filter(&mut record))?;
+            verdicts.push(row, self.filter.filter(&mut record))?;
             record.finish();
         }
         let (rows, verdicts) = verdicts.into_parts();

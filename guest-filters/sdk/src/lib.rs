@@ -80,6 +80,7 @@
 
 #![warn(missing_docs)]
 
+mod bytes;
 mod columns;
 mod edits;
 mod field;

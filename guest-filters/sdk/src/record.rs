@@ -42,7 +42,7 @@ impl Record<'_> {
     #[must_use]
     #[inline]
     pub fn severity(&self) -> Severity {
-        self.int(FieldId::SeverityNumber).and_then(|number| Severity::try_from(number).ok()).unwrap_or_default()
+        self.int(FieldId::SeverityNumber).and_then(Severity::of).unwrap_or_default()
     }
 
     /// The severity as the source spelt it.
@@ -180,14 +180,17 @@ impl Record<'_> {
         self.columns.get(key).value(self.row)
     }
 
+    #[inline]
     fn int(&self, id: FieldId) -> Option<i64> {
         self.value(Key::fixed(id))?.as_int()
     }
 
+    #[inline]
     fn str(&self, id: FieldId) -> Option<&str> {
         self.value(Key::fixed(id))?.as_str()
     }
 
+    #[inline]
     fn bytes(&self, id: FieldId) -> Option<&[u8]> {
         self.value(Key::fixed(id))?.as_bytes()
     }

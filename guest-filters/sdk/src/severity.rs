@@ -76,6 +76,12 @@ constants! {
 }
 
 impl Severity {
+    /// The severity of this number, if OpenTelemetry defines one.
+    #[inline]
+    pub(crate) fn of(number: i64) -> Option<Self> {
+        u8::try_from(number).ok().filter(|&number| usize::from(number) < NAMES.len()).map(Self)
+    }
+
     /// The number, from 0 to 24.
     #[must_use]
     pub fn number(self) -> u8 {
@@ -93,10 +99,7 @@ impl TryFrom<i64> for Severity {
     type Error = UnknownSeverity;
 
     fn try_from(number: i64) -> Result<Self, UnknownSeverity> {
-        match u8::try_from(number) {
-            Ok(number) if usize::from(number) < NAMES.len() => Ok(Self(number)),
-            _ => Err(UnknownSeverity(number.to_string())),
-        }
+        Self::of(number).ok_or_else(|| UnknownSeverity(number.to_string()))
     }
 }
 

@@ -145,6 +145,23 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The value as a column's data holds it: in `scratch`, unless it stands somewhere as such.
+    #[inline]
+    pub(crate) fn data<'s>(self, scratch: &'s mut Vec<u8>) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        match self {
+            Self::Str(value) => value.as_bytes(),
+            Self::Bytes(value) => value,
+            _ => {
+                scratch.clear();
+                self.write_data(scratch);
+                scratch
+            }
+        }
+    }
+
     /// A value of this kind out of a column's data.
     #[inline]
     pub(crate) fn from_data(kind: u8, data: &'a [u8]) -> Self {

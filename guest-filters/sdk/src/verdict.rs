@@ -1,4 +1,5 @@
 //! What a filter decides, record by record and for a batch.
+use crate::bytes::are_equal;
 use crate::raw;
 use std::borrow::Cow;
 
@@ -31,6 +32,19 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// Whether both are the same, which is quickly told of two that have one constant.
+    #[inline]
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Drop(a), Self::Drop(b)) | (Self::Route(a), Self::Route(b)) => {
+                std::ptr::eq::<str>(&**a, &**b) || are_equal(a.as_bytes(), b.as_bytes())
+            }
+            _ => self == other,
+        }
+    }
+}
+
 /// The most routes that a filter may declare. Rows point to verdicts with one byte, which also has to hold the
 /// verdict to keep, one drop, and the drop that stands for all reasons too many.
 pub(crate) const MOST_ROUTES: usize = 253;
@@ -44,11 +58,9 @@ pub(crate) struct Verdicts<'a> {
     routes: &'a [String],
     /// How many rows the batch has.
     len: usize,
-    /// How many rows have a verdict.
-    given: usize,
     /// As in the outcome: empty while every row is kept.
     rows: Vec<u8>,
-    /// The distinct verdicts. The first is to keep.
+    /// The distinct verdicts. The first is to keep, and there is none while every row is kept.
     table: Vec<Verdict>,
     /// How many drops are in the table.
     drops: usize,
@@ -58,26 +70,25 @@ pub(crate) struct Verdicts<'a> {
 
 impl<'a> Verdicts<'a> {
     pub(crate) fn new(len: usize, routes: &'a [String]) -> Self {
-        Self { routes, len, given: 0, rows: Vec::new(), table: vec![Verdict::Keep], drops: 0, last: 0 }
+        Self { routes, len, rows: Vec::new(), table: Vec::new(), drops: 0, last: 0 }
     }
 
-    /// Notes the next row's verdict.
+    /// Notes the verdict of `row`, which is the next.
     ///
     /// # Errors
     /// For a route that was not declared.
     #[inline]
-    pub(crate) fn push(&mut self, verdict: Verdict) -> Result<(), String> {
+    pub(crate) fn push(&mut self, row: usize, verdict: Verdict) -> Result<(), String> {
         if verdict != Verdict::Keep {
             let index = self.find(verdict)?;
             if self.rows.is_empty() {
                 self.rows.reserve_exact(self.len);
-                self.rows.resize(self.given, 0);
+                self.rows.resize(row, 0);
             }
             self.rows.push(index);
         } else if !self.rows.is_empty() {
             self.rows.push(0);
         }
-        self.given += 1;
         Ok(())
     }
 
@@ -94,10 +105,12 @@ impl<'a> Verdicts<'a> {
     }
 
     fn find(&mut self, mut verdict: Verdict) -> Result<u8, String> {
-        if self.table[self.last] == verdict {
-            return Ok(self.last as u8);
+        match self.table.get(self.last) {
+            Some(last) if last.is(&verdict) => return Ok(self.last as u8),
+            Some(_) => {}
+            None => self.table.push(Verdict::Keep),
         }
-        let mut found = self.table.iter().position(|known| *known == verdict);
+        let mut found = self.table.iter().position(|known| known.is(&verdict));
         if found.is_none() {
             match &verdict {
                 Verdict::Route(name) if !self.routes.iter().any(|route| route == name) => {
@@ -127,7 +140,7 @@ mod tests {
     fn gather(routes: &[&str], given: &[Verdict]) -> Result<Vec<raw::Verdict>, String> {
         let routes: Vec<_> = routes.iter().map(|&route| route.to_owned()).collect();
         let mut verdicts = Verdicts::new(given.len(), &routes);
-        given.iter().try_for_each(|verdict| verdicts.push(verdict.clone()))?;
+        given.iter().enumerate().try_for_each(|(row, verdict)| verdicts.push(row, verdict.clone()))?;
         let (rows, table) = verdicts.into_parts();
         assert!(table.len() <= 256, "{}", table.len());
         Ok(rows.into_iter().map(|row| table[usize::from(row)].clone()).collect())

@@ -9,6 +9,9 @@ use std::process::{Command, Stdio};
 /// What filters compile for. It has no WASI, so a component imports nothing but what its world names.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
+/// Lets searches through text look at sixteen bytes at once. What else the crate's own cargo configuration sets stays.
+const FLAGS: &str = "target.wasm32-unknown-unknown.rustflags=['-Ctarget-feature=+simd128']";
+
 /// Where rustup's toolchains can't be had, Debian's own compiler can build the standard library from these.
 const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld-19"];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
@@ -54,7 +57,7 @@ impl Toolchain {
             Self::Installed => "cargo",
             Self::Debian => DEBIAN_CARGO,
         });
-        cargo.args(["build", "--release", "--target", TARGET]);
+        cargo.args(["build", "--release", "--target", TARGET, "--config", FLAGS]);
         if self == Self::Debian {
             // Building the standard library is for nightly compilers unless one insists.
             cargo.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1");

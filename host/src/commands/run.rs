@@ -9,6 +9,7 @@ use sluicegate::{
     reload::{self, Generation, Reloader, Watch},
     serve::{Server, Transport},
     telemetry::logs,
+    threads::Threads,
 };
 use tokio::{
     runtime::{Handle, Runtime},
@@ -69,13 +70,14 @@ impl Run {
                 return Ok(());
             }
         };
+        let threads = Threads::start().context("can't start threads").map_err(Failure::Runtime)?;
         let reloading = apart(&stopping, move || reloader.run(async move || hangup.recv().await, watch));
         let shutdown = async {
             shutdown.await;
             // What drains takes up nothing new.
             stopping.cancel();
         };
-        let ended = server.run(shutdown, self.grace_period).await;
+        let ended = server.run(threads, shutdown, self.grace_period).await;
         give_up(&stopping, reloading).await;
         ended.map_err(|e| {
             tracing::warn!("{e}");

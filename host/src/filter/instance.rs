@@ -1,5 +1,8 @@
 //! One sandbox: its limits, its deadline, its calls.
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{InstancePre, Resource, ResourceTable};
@@ -68,7 +71,7 @@ pub(super) struct Instance {
 /// What the host keeps for one instance.
 pub(super) struct State {
     /// The batch that is lent to the guest, during a call.
-    pub(super) batch: Option<Batch>,
+    pub(super) batch: Option<Box<Batch>>,
     pub(super) log: Arc<Log>,
     deadline: Instant,
     limits: Limits,
@@ -110,7 +113,7 @@ impl Blueprint {
     /// Makes an instance and configures it. Answers the routes that it announces, too.
     pub(super) async fn start(&self) -> Result<(Instance, Vec<String>), StartError> {
         let mut store = self.store();
-        set_deadline(&mut store, START_DEADLINE);
+        set_deadline(&mut store, Instant::now() + START_DEADLINE);
         let start = async {
             let failed = |error| StartError::Failed(Failure::of_start(&error, START_DEADLINE));
             let instance = self.component.instantiate_async(&mut store).await.map_err(failed)?;
@@ -200,25 +203,27 @@ impl Instance {
         self.calls
     }
 
-    /// Lends `batch` to the guest and gives it back with the guest's answer. After a failure the instance is spoilt.
-    pub(super) async fn process(&mut self, batch: Batch) -> (Batch, Result<Outcome, Failure>) {
+    /// Lends `batch` to the guest, from `now` on, and gives it back with the guest's answer. After a failure the instance
+    /// is spoilt.
+    pub(super) async fn process(&mut self, batch: Box<Batch>, now: Instant) -> (Box<Batch>, Result<Outcome, Failure>) {
         self.calls += 1;
         #[cfg(feature = "native-filters")]
         if let Some(native) = &mut self.native {
             let answer = native.process(&batch).map_err(|reason| Failure::refused(&reason));
             return (batch, answer);
         }
-        set_deadline(&mut self.store, self.deadline);
+        let deadline = now + self.deadline;
+        set_deadline(&mut self.store, deadline);
         self.store.data_mut().batch = Some(batch);
         // There is one batch at most, so its number says nothing.
         let lent = Resource::new_borrow(0);
         let call = self.exports.call_process(&mut self.store, lent);
         // The guest looks at the clock itself while it runs; this is for a guest that sleeps in a host function.
-        let answer = match tokio::time::timeout(self.deadline, call).await {
+        let answer = match until(deadline, call).await {
             Ok(Ok(Ok(outcome))) => Ok(outcome.into()),
             Ok(Ok(Err(reason))) => Err(Failure::refused(&reason)),
             Ok(Err(error)) => Err(Failure::of_call(&error, self.deadline, self.output_limit)),
-            Err(_) => Err(Failure::deadline(self.deadline, "")),
+            Err(OverDeadline) => Err(Failure::deadline(self.deadline, "")),
         };
         let batch = self.store.data_mut().batch.take();
         (batch.expect("host functions only look at the batch"), answer)
@@ -238,9 +243,10 @@ impl StartError {
 
 impl State {
     /// Ends the call that is over its deadline. The guest's code is interrupted by itself, but not the host's work for
-    /// it, of which a guest can ask again and again without a jump in between.
-    pub(super) fn check_deadline(&self) -> Result<(), OverDeadline> {
-        if Instant::now() < self.deadline { Ok(()) } else { Err(OverDeadline) }
+    /// it, of which a guest can ask again and again without a jump in between. Answers what time it is.
+    pub(super) fn check_deadline(&self) -> Result<Instant, OverDeadline> {
+        let now = Instant::now();
+        if now < self.deadline { Ok(now) } else { Err(OverDeadline) }
     }
 
     /// Most bytes that the guest may hold.
@@ -288,7 +294,22 @@ impl ResourceLimiter for Limits {
     }
 }
 
-fn set_deadline(store: &mut Store<State>, limit: Duration) {
-    store.data_mut().deadline = Instant::now() + limit;
+fn set_deadline(store: &mut Store<State>, deadline: Instant) {
+    store.data_mut().deadline = deadline;
     store.set_epoch_deadline(TICKS);
+}
+
+/// Ends a call at its deadline. Most calls are over before they yield for the first time, and a timer that is made only then
+/// costs them nothing.
+async fn until<F: Future>(deadline: Instant, call: F) -> Result<F::Output, OverDeadline> {
+    let mut call = pin!(call);
+    let mut timer = None;
+    poll_fn(|context| {
+        if let Poll::Ready(answer) = call.as_mut().poll(context) {
+            return Poll::Ready(Ok(answer));
+        }
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        timer.as_mut().poll(context).map(|()| Err(OverDeadline))
+    })
+    .await
 }

@@ -20,12 +20,14 @@ use tower::{Service, ServiceExt as _};
 
 use self::rest::Rest;
 use super::{
-    listener::{Io, Listener},
+    listener::{Accepted, Io, Listener},
     watch::{Answering, End, Times, Watch, Watched},
 };
 use crate::{
+    buffered::Buffered,
     config::{GrpcListener, HttpListener},
     telemetry::ListenerMetrics,
+    threads::Threads,
     tls::ServerTls,
 };
 
@@ -57,6 +59,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many requests one connection of HTTP/2 may have under way where that can't be configured: what Go's servers
 /// and so the Collector's allow.
 const MAX_CONCURRENT_STREAMS: u32 = 250;
+
+/// How large a frame may be in HTTP/2, in bytes. A message that comes in one frame need not be put together; clients who
+/// make use of it are those of gRPC for Java, C++, Python and Rust. It is no more than what any stream may have unread.
+const MAX_FRAME: u32 = 1 << 20;
 
 /// How large a request's head may be in HTTP/2, in bytes. Tokens and baggage take a few KiB of it, and a connection may
 /// hold one for each request under way. What is larger is answered with 431.
@@ -115,6 +121,7 @@ impl Settings {
         http2
             .max_concurrent_streams(self.max_concurrent_streams)
             .max_header_list_size(MAX_HEAD)
+            .max_frame_size(MAX_FRAME)
             .timer(TokioTimer::new());
         if let Some((time, timeout)) = self.ping {
             http2.keep_alive_interval(time).keep_alive_timeout(timeout);
@@ -123,10 +130,15 @@ impl Settings {
     }
 }
 
-/// Serves until `drain` is cancelled. Then nothing more is accepted, every client is told to go, and this is done
-/// when the last one has gone. Dropped, it closes all connections.
-pub(super) async fn serve<S, B>(listener: Listener, settings: Settings, service: S, drain: CancellationToken)
-where
+/// Serves on `threads` until `drain` is cancelled. Then nothing more is accepted, every client is told to go, and this
+/// is done when the last one has gone. Dropped, it closes all connections.
+pub(super) async fn serve<S, B>(
+    listener: Listener,
+    settings: Settings,
+    service: S,
+    drain: CancellationToken,
+    threads: Threads,
+) where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static,
@@ -138,20 +150,21 @@ where
     loop {
         tokio::select! {
             () = drain.cancelled() => break,
-            Some(accepted) = incoming.next() => if let Ok(io) = accepted {
+            Some(accepted) = incoming.next() => if let Ok(accepted) = accepted {
                 let (builder, settings, service, drain) =
                     (builder.clone(), settings.clone(), service.clone(), drain.clone());
-                connections.spawn(async move {
+                let connection = async move {
                     let io = tokio::select! {
                         biased;
-                        io = settings.shake_hands(io) => io,
+                        io = settings.shake_hands(accepted) => io,
                         // Nobody waits for an answer yet.
                         () = drain.cancelled() => None,
                     };
                     if let Some(io) = io {
                         settings.connection(io, &builder, service, &drain).await;
                     }
-                });
+                };
+                connections.spawn_on(connection, threads.next());
             },
             Some(_) = connections.join_next() => {}
         }
@@ -162,7 +175,9 @@ where
 
 impl Settings {
     /// With TLS what is agreed on; without it the same connection.
-    async fn shake_hands(&self, io: Box<dyn Io>) -> Option<Box<dyn Io>> {
+    async fn shake_hands(&self, accepted: Accepted) -> Option<Box<dyn Io>> {
+        let opened = accepted.open();
+        let io = opened.inspect_err(|error| tracing::warn!("{} loses a connection: {error}", self.name)).ok()?;
         let Some(tls) = &self.tls else { return Some(io) };
         let error = match timeout(self.times.header, tls.server.accept(io)).await {
             Ok(Ok(stream)) => return Some(Box::new(stream)),
@@ -207,7 +222,7 @@ impl Settings {
                 Ok::<_, Infallible>(answer.map(|body| Answering::new(body, under_way)))
             }
         });
-        let io = TokioIo::new(Watched::new(io, watch.clone()));
+        let io = TokioIo::new(Buffered::new(Watched::new(io, watch.clone())));
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut drained = pin!(drain.cancelled());
         let mut timer = pin!(sleep_until(opened + times.header));

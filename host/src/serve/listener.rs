@@ -5,13 +5,14 @@ use std::{
     net::ToSocketAddrs as _,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    task::{Poll, ready},
     time::Duration,
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use futures::{StreamExt as _, stream::BoxStream};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 use tonic::transport::server::TcpIncoming;
 
@@ -30,6 +31,12 @@ pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and number, by which a file of the same name that somebody else has put there is told from it.
     id: (u64, u64),
+}
+
+/// A connection that nobody reads from yet.
+pub(super) enum Accepted {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
 }
 
 /// A connection of whatever kind, so that serving is compiled once.
@@ -72,19 +79,30 @@ impl Listener {
     }
 
     /// The connections. Once this is dropped nobody listens any more.
-    pub(super) fn incoming(self) -> BoxStream<'static, io::Result<Box<dyn Io>>> {
+    pub(super) fn incoming(self) -> BoxStream<'static, io::Result<Accepted>> {
         match self {
             Self::Tcp(listener) => TcpIncoming::from(listener)
                 .with_nodelay(Some(true))
                 .with_keepalive(Some(TCP_KEEP_ALIVE))
-                .map_ok(|stream| Box::new(stream) as Box<dyn Io>)
+                .map(|stream| Ok(Accepted::Tcp(stream?.into_std()?)))
                 .boxed(),
             Self::Unix(listener, file) => futures::stream::poll_fn(move |context| {
                 let _kept = &file;
-                listener.poll_accept(context).map_ok(|(stream, _)| Box::new(stream) as Box<dyn Io>).map(Some)
+                let accepted = ready!(listener.poll_accept(context));
+                Poll::Ready(Some(accepted.and_then(|(stream, _)| Ok(Accepted::Unix(stream.into_std()?)))))
             })
             .boxed(),
         }
+    }
+}
+
+impl Accepted {
+    /// Opens it on the runtime that this is called on, which is then the one that watches it.
+    pub(super) fn open(self) -> io::Result<Box<dyn Io>> {
+        Ok(match self {
+            Self::Tcp(stream) => Box::new(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Box::new(UnixStream::from_std(stream)?),
+        })
     }
 }
 

@@ -65,7 +65,7 @@ async fn start(grace: Duration) -> Running {
     let (server, gate, metrics) = bound(&config("127.0.0.1:0")).await.unwrap();
     let addresses = server.addresses().unwrap();
     let shutdown = CancellationToken::new();
-    let ended = tokio::spawn(server.run(shutdown.clone().cancelled_owned(), grace));
+    let ended = tokio::spawn(server.run(Threads::here(), shutdown.clone().cancelled_owned(), grace));
     Running { addresses, gate, metrics, shutdown, ended }
 }
 

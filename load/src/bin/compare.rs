@@ -1,7 +1,7 @@
 //! `compare`: Sluicegate beside others that stand in its place. `cargo xtask compare` builds what it needs and runs it.
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Parser;
 use sluicegate_load::{
     compare::{
@@ -57,7 +57,7 @@ const DOCUMENT: &str = "docs/benchmarks.md";
 /// Where the pictures are that it shows.
 const PICTURES: &str = "docs/benchmarks";
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let folder = profile_dir();
     let file = folder.parent().unwrap_or(&folder).join(RESULTS);
@@ -77,11 +77,12 @@ fn main() -> Result<()> {
     if arguments.write || arguments.render {
         document(&results)?;
     }
-    if !results.troubles.is_empty() {
-        let troubles: Vec<_> = results.troubles.iter().map(ToString::to_string).collect();
-        bail!("some cases gave no figures:\n{}", troubles.join("\n"));
+    if results.troubles.is_empty() {
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(())
+    eprintln!("\nSome cases gave no figures:");
+    results.troubles.iter().for_each(|trouble| eprintln!("- {trouble}"));
+    Ok(ExitCode::FAILURE)
 }
 
 impl Arguments {

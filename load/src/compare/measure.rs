@@ -35,7 +35,7 @@ const CONNECTIONS_IN_OVERLOAD: usize = 16;
 /// What is sent to a subject while the sink is too slow, in bytes a second.
 const OFFERED: f64 = 64.0 * 1024.0 * 1024.0;
 /// What the sink takes of it then, in bytes a second.
-const TAKEN: u64 = 1 << 20;
+const TAKEN: u64 = 8 << 20;
 /// How long that lasts, in measured times. Everything that isn't bounded is large by then.
 const OVERLOAD: u32 = 3;
 /// How long answers are waited for after that. Those that are due will not come.
@@ -135,9 +135,13 @@ impl Measurement<'_> {
         };
         match sender::run(&plan, Some(peer.program.subject()), &sink) {
             Ok(measured) => {
-                let refused = measured.refused.values().sum::<u64>() as f64 / measured.requests_sent.max(1) as f64;
-                let peak_bytes = measured.peak_rss_bytes.unwrap_or_default();
-                add(&mut self.results.overload, case, Overload { peak_bytes, refused });
+                let offered = rate * case.batch as f64 * plan.duration.as_secs_f64();
+                let figures = Overload {
+                    peak_bytes: measured.peak_rss_bytes.unwrap_or_default(),
+                    acknowledged: measured.records_accepted as f64 / offered,
+                    delivered: measured.records_at_sink as f64 / offered,
+                };
+                add(&mut self.results.overload, case, figures);
             }
             Err(error) => self.trouble(case, error.to_string()),
         }

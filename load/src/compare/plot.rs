@@ -51,6 +51,9 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 } \
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .ours { fill: #4da3e0 } .native { fill: #2f6690 } \
 .other { fill: #6e7681 } .spread { stroke: #e6edf3 } }";
 
+/// One figure of many times.
+type Percentile = fn(&Latency) -> f64;
+
 /// All pictures that something was measured for.
 #[must_use]
 pub fn plots(results: &Results) -> Vec<Plot> {
@@ -64,7 +67,7 @@ pub fn plots(results: &Results) -> Vec<Plot> {
         };
         BATCHES.map(panel).to_vec()
     };
-    let percentiles: [(&str, fn(&Latency) -> f64); 3] =
+    let percentiles: [(&str, Percentile); 3] =
         [("p50", |all| all.p50_us), ("p99", |all| all.p99_us), ("p99.9", |all| all.p999_us)];
     let latency = percentiles.map(|(name, percentile)| {
         let cell = |subject| {

@@ -3,10 +3,10 @@ use std::fmt::Write as _;
 
 pub use self::table::Table;
 use super::{
-    case::{BATCHES, Case, LATENCY_BATCHES, OVERLOAD_BATCH, UNREAD_BYTES},
+    case::{BATCHES, Case, LATENCY_BATCHES, UNREAD_BYTES},
     goal::{Bound, Measure, goals, thousands},
     plot,
-    results::{Cell, Results, Spread, Throughput},
+    results::{Cell, Overload, Results, Spread, Throughput},
     subject::{Subject, Work},
 };
 use crate::workload::Compression;
@@ -158,18 +158,20 @@ fn latency(results: &Results) -> Table {
 }
 
 fn overload(results: &Results) -> Table {
-    let note = "64 MiB a second are sent, and the sink takes one of them. With default settings; the Collector without a \
-                memory limiter, which it has as a processor.";
-    let mut table = Table::new("Memory while the sink is too slow", note, ["", "peak", "requests not taken"]);
+    let note = "64 MiB a second are sent, and the sink takes eight of them: the most memory, and what was acknowledged and \
+                delivered of the records on offer. With default settings; the Collector without its memory limiter.";
+    let columns = ["", "peak", "acknowledged", "delivered"];
+    let mut table = Table::new("Memory while the sink is too slow", note, columns);
     for cell in &results.overload {
-        let (Some(peak), Some(refused)) =
-            (cell.spread(|round| round.peak_bytes as f64), cell.spread(|round| round.refused))
-        else {
-            continue;
-        };
-        table.row([cell.case.subject.title(), mebibytes(peak.median), format!("{:.0} %", refused.median * 100.0)]);
+        let median = |figure: fn(&Overload) -> f64| cell.spread(figure).map_or(0.0, |spread| spread.median);
+        let percent = |share: f64| format!("{:.1} %", share * 100.0);
+        table.row([
+            cell.case.subject.title(),
+            mebibytes(median(|round| round.peak_bytes as f64)),
+            percent(median(|round| round.acknowledged)),
+            percent(median(|round| round.delivered)),
+        ]);
     }
-    debug_assert!(results.overload.iter().all(|cell| cell.case.batch == OVERLOAD_BATCH));
     table
 }
 

@@ -78,8 +78,10 @@ pub struct Added {
 pub struct Overload {
     /// The most memory that the subject had resident, in bytes.
     pub peak_bytes: u64,
-    /// The share of requests that were refused or not answered, from 0 to 1.
-    pub refused: f64,
+    /// The share of the records on offer that were acknowledged, from 0 to 1.
+    pub acknowledged: f64,
+    /// The share that arrived at the sink. Less than was acknowledged is what would be lost, were the program to end.
+    pub delivered: f64,
 }
 
 /// Several figures in short.

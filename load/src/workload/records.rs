@@ -34,6 +34,11 @@ const SEVERITIES: [(SeverityNumber, &str, usize); 5] = [
 /// The path of a health check.
 const HEALTH_CHECK: &str = "/healthz";
 
+/// How the addresses for electronic mail end.
+pub(super) const MAIL_HOST: &str = "@example.com";
+/// A card's number, issued for tests, with the right check digit.
+pub(super) const CARD: &str = "4111 1111 1111 1111";
+
 /// A request of this shape.
 pub(super) fn request(shape: &Shape, random: &mut Rng) -> ExportLogsServiceRequest {
     let resources = shape.records.div_ceil(RECORDS_A_RESOURCE).min(RESOURCES);
@@ -173,9 +178,8 @@ fn severity(row: usize) -> (SeverityNumber, &'static str) {
 /// A line of exactly so many bytes. One in ten has an address for electronic mail, one in twenty a card's number.
 fn body(bytes: usize, path: &str, user: u32, duration: f64, random: &mut Rng) -> String {
     let person = match random.u8(..20) {
-        0 | 1 => format!("for user{user}@example.com "),
-        // Issued for tests; it has the right check digit.
-        2 => "paid with 4111 1111 1111 1111 ".to_owned(),
+        0 | 1 => format!("for user{user}{MAIL_HOST} "),
+        2 => format!("paid with {CARD} "),
         _ => format!("for user {user} "),
     };
     let mut body = format!("GET {path} completed {person}in {duration} ms ");

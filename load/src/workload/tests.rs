@@ -65,6 +65,7 @@ fn records_are_of_the_usual_size_and_mix() {
     let has = |text: &str| records.iter().filter(|record| format!("{:?}", record.body).contains(text)).count();
     assert!((60..150).contains(&has("@example.com")), "{}", has("@example.com"));
     assert!((25..80).contains(&has("4111 1111")), "{}", has("4111 1111"));
+    assert!(has_personal_data(&first.body) && !has_personal_data(b"for user [redacted]"));
     let traced = records.iter().filter(|record| record.trace_id.len() == 16).count();
     assert!((400..600).contains(&traced), "{traced}");
 }

@@ -23,7 +23,10 @@ use tokio::{
 use tower::Service;
 
 use super::{Settings, chain};
-use crate::tls::{self, ClientTls};
+use crate::{
+    buffered::Buffered,
+    tls::{self, ClientTls},
+};
 
 /// Where a connection goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub(super) struct Connector {
 
 /// A connection.
 pub(super) struct Stream {
-    io: Box<dyn Io>,
+    io: Buffered<Box<dyn Io>>,
     /// Whether both sides have agreed on HTTP/2.
     is_h2: bool,
 }
@@ -81,10 +84,10 @@ impl Connector {
             }
             Place::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(|error| error.to_string())?),
         };
-        let Some((tls, host)) = self.tls else { return Ok(Stream { io, is_h2: false }) };
+        let Some((tls, host)) = self.tls else { return Ok(Stream { io: Buffered::new(io), is_h2: false }) };
         let io = tls.connect(&host, io).await.map_err(|error| format!("TLS: {}", chain(&error)))?;
         let is_h2 = io.get_ref().1.alpn_protocol() == Some(tls::H2);
-        Ok(Stream { io: Box::new(io), is_h2 })
+        Ok(Stream { io: Buffered::new(Box::new(io)), is_h2 })
     }
 }
 

@@ -23,7 +23,10 @@ use super::{
     Body, Settings, chain,
     connect::{ConnectError, Connector, Place},
 };
-use crate::config::{Address, Destination};
+use crate::{
+    config::{Address, Destination},
+    threads,
+};
 
 /// A configured endpoint. What it stands for is asked for now and then.
 #[derive(Debug)]
@@ -57,7 +60,8 @@ pub(super) struct Target {
     authority: Authority,
     /// What stands before every path.
     prefix: String,
-    client: Client<Connector, Body>,
+    /// One for each thread, which so has connections of its own.
+    clients: Vec<Client<Connector, Body>>,
     /// Until when it is avoided, since it could not be connected to. That it is over shows in the next connection.
     avoided_until: Mutex<Option<Instant>>,
 }
@@ -203,7 +207,8 @@ impl Target {
         };
         let connector = Connector::new(place.clone(), destination.tls.then_some(host), settings);
         let keepalive = settings.keepalive;
-        let client = Client::builder(TokioExecutor::new())
+        let mut client = Client::builder(TokioExecutor::new());
+        client
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -211,14 +216,13 @@ impl Target {
             .http2_only(settings.http2_only)
             .http2_keep_alive_interval(Some(keepalive.time).filter(|time| !time.is_zero()))
             .http2_keep_alive_timeout(keepalive.timeout)
-            .http2_keep_alive_while_idle(keepalive.permit_without_stream)
-            .build(connector);
+            .http2_keep_alive_while_idle(keepalive.permit_without_stream);
         Self {
             place,
             scheme: if destination.tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: authority.parse().expect("an address is an authority"),
             prefix: destination.path.clone(),
-            client,
+            clients: (0..threads::count()).map(|_| client.build(connector.clone())).collect(),
             avoided_until: Mutex::default(),
         }
     }
@@ -238,7 +242,8 @@ impl Target {
         let mut connection = capture_connection(&mut request);
         let connected = pin!(timeout(limit, async { drop(connection.wait_for_connection_metadata().await) }));
         let connecting = Connecting { target: self, is_connected: false };
-        let answer = match select(self.client.request(request), connected).await {
+        let client = &self.clients[threads::current()];
+        let answer = match select(client.request(request), connected).await {
             Either::Left((answer, _)) => answer,
             Either::Right((Ok(()), answer)) => {
                 connecting.succeed();

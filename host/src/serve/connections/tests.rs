@@ -45,7 +45,7 @@ impl Serving {
             let body = if request.uri().path() == "/slow" { slow() } else { Body::empty() };
             async { Ok::<_, Infallible>(Response::new(body)) }
         });
-        let ended = tokio::spawn(serve(listener, settings, service, drain.clone()));
+        let ended = tokio::spawn(serve(listener, settings, service, drain.clone(), Threads::here()));
         Self { address, drain, ended }
     }
 

@@ -15,15 +15,15 @@ use sluicegate_load::{
     sink::{Sink, SinkOptions},
     sluicegate::{self, Configuration},
     subject::Subject,
-    workload::{Compression, Kept, Shape, Workload},
+    workload::{Compression, Kept, Shape, Workload, has_personal_data},
 };
 
 mod summary;
 
 /// Sends OTLP/gRPC requests through Sluicegate to a sink, counts what arrives, and measures what that costs
 ///
-/// Exits with 1 where acknowledged records are missing at the sink, or requests were refused though the sink was told
-/// neither to be slow nor to fail.
+/// Exits with 1 where acknowledged records are missing at the sink, others are there that should have been dropped or
+/// redacted, or requests were refused though the sink was told neither to be slow nor to fail.
 #[derive(Debug, Parser)]
 #[command(name = "load", version)]
 struct Arguments {
@@ -144,7 +144,10 @@ impl Arguments {
         } else {
             print!("{}", summary::of(&plan, &measured));
         }
-        let problems = measured.problems(self.refusals());
+        let mut problems = measured.problems(self.refusals());
+        if self.filter.redacts() && has_personal_data(&sink.last()?) {
+            problems.push("the last request at the sink has personal data that should have been redacted".into());
+        }
         problems.iter().for_each(|problem| eprintln!("load: {problem}"));
         Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -186,7 +189,7 @@ impl Arguments {
             bytes_per_second: self.sink_rate,
             failures: self.sink_failures,
             answers: !self.sink_mute,
-            ..SinkOptions::default()
+            keeps_last: self.filter.redacts(),
         }
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     compare::{
         machine::Machine,
-        results::{Added, Overload, Trouble},
+        results::{Added, Trouble},
     },
     measured::Latency,
 };
@@ -56,7 +56,7 @@ fn results() -> Results {
             throughput(thousand.on_one_core(), [2.1e6, 2.2e6, 2.0e6]),
         ],
         latency: vec![cell(hundred, vec![Added { rate: 100.0, through: latency(400.0), direct: latency(100.0) }])],
-        overload: vec![cell(thousand, vec![Overload { peak_bytes: 120 << 20, refused: 0.5 }])],
+        overload: vec![cell(thousand, vec![Overload { peak_bytes: 120 << 20, acknowledged: 0.5, delivered: 0.02 }])],
         troubles: vec![Trouble { case: Case::new(Subject::Nginx, 100), what: "7 requests: UNAVAILABLE".into() }],
     }
 }

@@ -1,0 +1,152 @@
+//! Fewer and larger system calls for HTTP/2, which reads and writes one frame at a time.
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+/// A connection that reads ahead, and that gathers what its task writes until the task's next turn. So frames of one
+/// message, and answers to requests that were done at the same time, go out together.
+///
+/// It is made for tasks that, whenever they are polled, read first and flush last, as those of HTTP/2 do. Others pay a
+/// few turns for a flush.
+#[derive(Debug)]
+pub(crate) struct Buffered<T> {
+    io: T,
+    /// What was read ahead.
+    incoming: Bytes,
+    /// What is still to be written.
+    outgoing: BytesMut,
+    flush: Flush,
+}
+
+/// When what is gathered goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    /// Nobody has asked for it.
+    Unasked,
+    /// It was put off so many times, and the task is to be polled again.
+    Deferred(u8),
+    /// The task was polled again.
+    Due,
+}
+
+/// How much is read ahead, in bytes: some dozens of small requests. It is kept only until it is read.
+const READ: usize = 32 << 10;
+
+/// How much is gathered, in bytes: four of HTTP/2's usual frames and their heads, about what the system sends at once.
+const GATHERED: usize = 4 * (16 << 10) + 256;
+
+/// How often a flush is put off while the task reads nothing.
+const PATIENCE: u8 = 32;
+
+impl<T> Buffered<T> {
+    pub(crate) fn new(io: T) -> Self {
+        Self { io, incoming: Bytes::new(), outgoing: BytesMut::new(), flush: Flush::Unasked }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if self.outgoing.capacity() == 0 {
+            self.outgoing.reserve(GATHERED);
+        }
+        self.outgoing.extend_from_slice(bytes);
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Buffered<T> {
+    /// Writes all that was gathered.
+    fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(context, &self.outgoing))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outgoing.advance(written);
+        }
+        // A connection that is idle holds nothing.
+        self.outgoing = BytesMut::new();
+        self.flush = Flush::Unasked;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Buffered<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Flush::Deferred(_) = this.flush {
+            this.flush = Flush::Due;
+        }
+        if this.incoming.is_empty() {
+            if buffer.remaining() >= READ {
+                return Pin::new(&mut this.io).poll_read(context, buffer);
+            }
+            let mut incoming = BytesMut::with_capacity(READ);
+            ready!(poll_read_buf(Pin::new(&mut this.io), context, &mut incoming))?;
+            this.incoming = incoming.freeze();
+        }
+        let count = this.incoming.len().min(buffer.remaining());
+        buffer.put_slice(&this.incoming.split_to(count));
+        if this.incoming.is_empty() {
+            this.incoming = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        if this.outgoing.len() + length > GATHERED {
+            ready!(this.poll_drain(context))?;
+            if length > GATHERED {
+                return Pin::new(&mut this.io).poll_write_vectored(context, slices);
+            }
+        }
+        slices.iter().for_each(|slice| this.put(slice));
+        Poll::Ready(Ok(length))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let deferred = match this.flush {
+            _ if this.outgoing.is_empty() => None,
+            Flush::Unasked => Some(1),
+            Flush::Deferred(times) => Some(times + 1).filter(|times| *times < PATIENCE),
+            Flush::Due => None,
+        };
+        if let Some(times) = deferred {
+            this.flush = Flush::Deferred(times);
+            context.waker().wake_by_ref();
+            return Poll::Ready(Ok(()));
+        }
+        ready!(this.poll_drain(context))?;
+        Pin::new(&mut this.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(context))?;
+        Pin::new(&mut this.io).poll_shutdown(context)
+    }
+}

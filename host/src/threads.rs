@@ -1,0 +1,79 @@
+//! The threads that serve connections: one a core, each with a runtime of its own.
+//!
+//! What happens on a connection, and on those to destinations that its requests take, happens on one thread: nothing is
+//! handed from core to core on the way, which for a small request costs more than the request.
+use std::{
+    cell::Cell,
+    io,
+    num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, available_parallelism},
+};
+
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Where connections are served. Clones are the same threads, which end with the last one.
+#[derive(Debug, Clone)]
+pub struct Threads {
+    handles: Arc<[Handle]>,
+    /// Whose turn it is.
+    next: Arc<AtomicUsize>,
+    _running: Option<Arc<DropGuard>>,
+}
+
+thread_local! {
+    static CURRENT: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Threads {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// When the system gives no thread, or none of what a runtime needs.
+    pub fn start() -> io::Result<Self> {
+        let stop = CancellationToken::new();
+        let start = |number| {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let (handle, stop) = (runtime.handle().clone(), stop.clone());
+            thread::Builder::new().name(format!("serve-{number}")).spawn(move || {
+                CURRENT.set(number);
+                runtime.block_on(stop.cancelled());
+                // What still runs was cut off: waiting for it would take as long as it likes.
+                runtime.shutdown_background();
+            })?;
+            Ok(handle)
+        };
+        let handles = (0..count()).map(start).collect::<io::Result<_>>();
+        let running = Arc::new(stop.drop_guard());
+        Ok(Self { handles: handles?, next: Arc::default(), _running: Some(running) })
+    }
+
+    /// The runtime that this is called on, in place of threads.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn here() -> Self {
+        Self { handles: Arc::new([Handle::current()]), next: Arc::default(), _running: None }
+    }
+
+    /// Where the next connection is served. They take turns.
+    pub(crate) fn next(&self) -> &Handle {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        &self.handles[turn % self.handles.len()]
+    }
+}
+
+/// How many there are: as many as cores.
+pub(crate) fn count() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
+}
+
+/// The number, below [`count`], of the one that this is called on. Any other thread counts as the first.
+pub(crate) fn current() -> usize {
+    CURRENT.get()
+}
