@@ -75,11 +75,7 @@ impl<T: AsyncWrite + Unpin> Buffered<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Buffered<T> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if let Flush::Deferred(_) = this.flush {
             this.flush = Flush::Due;

@@ -185,11 +185,23 @@ impl Server {
         let mut pages = JoinSet::new();
         if let Some(listener) = self.health_check {
             let page = pages::health(health.clone());
-            pages.spawn(connections::serve(listener, Settings::page("health_check"), page, CancellationToken::new(), here()));
+            pages.spawn(connections::serve(
+                listener,
+                Settings::page("health_check"),
+                page,
+                CancellationToken::new(),
+                here(),
+            ));
         }
         if let Some(listener) = self.metrics_page {
             let page = pages::metrics(self.metrics.clone(), self.memory);
-            pages.spawn(connections::serve(listener, Settings::page("metrics"), page, CancellationToken::new(), here()));
+            pages.spawn(connections::serve(
+                listener,
+                Settings::page("metrics"),
+                page,
+                CancellationToken::new(),
+                here(),
+            ));
         }
         pages.spawn(upkeep(self.metrics));
 

@@ -6,8 +6,11 @@ use crate::batch::wire::put_delimited;
 /// Around the sizes in which texts are looked at, and around the length from which on a length takes two bytes.
 const LENGTHS: [usize; 17] = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 113, 127, 128, 129, 300];
 
+/// A field of a record that holds a text.
+type Place = fn(&[u8]) -> Vec<u8>;
+
 /// Where a text may stand.
-const PLACES: [fn(&[u8]) -> Vec<u8>; 6] = [
+const PLACES: [Place; 6] = [
     |text| field(3, text),
     |text| field(12, text),
     |text| field(5, &field(1, text)),
@@ -26,7 +29,7 @@ fn field(number: u32, content: &[u8]) -> Vec<u8> {
 }
 
 /// A request of one record, which has `text` at a place and high bytes all around it.
-fn request(place: fn(&[u8]) -> Vec<u8>, text: &[u8]) -> Vec<u8> {
+fn request(place: Place, text: &[u8]) -> Vec<u8> {
     let time = b"\x09\x80\xff\x00\xc3\xa9\x01\x02\xfe";
     let number = field(6, &[field(1, b"number"), field(2, b"\x18\xc8\xff\x01")].concat());
     let double = field(6, &[field(1, b"double"), field(2, b"\x21\xc3\xa9\xff\x80\x00\x00\xe0\xbf")].concat());
