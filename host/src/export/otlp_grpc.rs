@@ -52,7 +52,10 @@ pub(super) fn set_timeout(headers: &mut HeaderMap, timeout: Duration) {
         (_, millis) if millis < DIGITS => format!("{millis}m"),
         _ => format!("{}S", u128::from(timeout.as_secs()).min(DIGITS - 1)),
     };
-    headers.insert(TIMEOUT, value.try_into().expect("digits and a letter make a header"));
+    let mut value: HeaderValue = value.try_into().expect("digits and a letter make a header");
+    // It is another one each time, so no table of HTTP/2 should remember it.
+    value.set_sensitive(true);
+    headers.insert(TIMEOUT, value);
 }
 
 /// What comes before `message`.

@@ -248,11 +248,16 @@ impl Settings {
                     Some(until) => until.map(|until| (until, End::Cut)),
                 };
                 let Some((when, end)) = end else { return Poll::Pending };
-                if timer.deadline() != when {
+                // Requests put the end off all the time. A timer that is early then is set anew when it is over.
+                if when < timer.deadline() {
                     timer.as_mut().reset(when);
                 }
                 if timer.as_mut().poll(context).is_pending() {
                     return Poll::Pending;
+                }
+                if timer.deadline() < when {
+                    timer.as_mut().reset(when);
+                    continue;
                 }
                 match end {
                     End::Cut => return Poll::Ready(()),

@@ -26,10 +26,13 @@ struct Measurement<'a> {
     progress: Box<dyn FnMut(&str) + 'a>,
 }
 
-/// Connections to the subject. As many agents send to one endpoint on a small machine, and they keep two cores busy.
-const CONNECTIONS: usize = 4;
-/// Requests under way on each of them in a closed loop: the subject has the next one when it answers the last.
-const IN_FLIGHT: usize = 2;
+/// Connections to the subject, at most: as many agents send to one endpoint on a small machine.
+const CONNECTIONS: usize = 16;
+/// How many bytes of requests are under way at once, about: enough that the subject has the next request when it answers
+/// the last, and little enough that it is not the memory that is measured.
+const UNDER_WAY: f64 = (4 << 20) as f64;
+/// The fewest requests and the most that this may be.
+const REQUESTS: (f64, f64) = (4.0, 64.0);
 /// Connections while the sink is too slow: enough that not they are what bounds the memory.
 const CONNECTIONS_IN_OVERLOAD: usize = 16;
 /// What is sent to a subject while the sink is too slow, in bytes a second.
@@ -78,13 +81,20 @@ pub fn measure(plan: &Plan, peers: &Peers, command: String, progress: impl FnMut
     Ok(measurement.results)
 }
 
+/// How many requests are under way at once in a closed loop, over all connections.
+fn requests(workload: &Workload) -> usize {
+    let bytes = workload.bytes_per_record() * workload.shape().records as f64;
+    (UNDER_WAY / bytes).clamp(REQUESTS.0, REQUESTS.1) as usize
+}
+
 impl Measurement<'_> {
     fn throughput(&mut self, case: &Case, round: usize) -> Result<()> {
         if !self.begin("throughput", case, Some(round)) {
             return Ok(());
         }
         let sink = Sink::start(SinkOptions::default())?;
-        let Some(measured) = self.through(case, &sink, Mode::Closed { in_flight: IN_FLIGHT })? else { return Ok(()) };
+        let mode = Mode::Closed { in_flight: self.in_flight(case) };
+        let Some(measured) = self.through(case, &sink, mode)? else { return Ok(()) };
         let (Some(records_per_cpu_second), Some(peak_bytes)) =
             (measured.records_per_cpu_second, measured.peak_rss_bytes)
         else {
@@ -181,12 +191,17 @@ impl Measurement<'_> {
             target,
             workload,
             kept,
-            connections: CONNECTIONS,
+            connections: requests(workload).min(CONNECTIONS),
             mode,
             warm_up: self.plan.duration.mul_f64(WARM_UP),
             duration: self.plan.duration,
             patience: sender::PATIENCE,
         }
+    }
+
+    /// How many requests of `case` are under way on each connection in a closed loop.
+    fn in_flight(&mut self, case: &Case) -> usize {
+        requests(&self.workload(case)).div_ceil(CONNECTIONS)
     }
 
     /// The requests for `case`. Cases of one shape share them; a clone shares their bytes.
