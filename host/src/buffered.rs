@@ -146,3 +146,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
         Pin::new(&mut this.io).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests;

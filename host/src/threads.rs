@@ -92,3 +92,30 @@ pub(crate) fn count() -> usize {
 pub(crate) fn current() -> usize {
     CURRENT.get()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_connection_has_its_thread_and_all_take_turns() {
+        let threads = Threads::start().expect("threads");
+        let (told, numbers) = std::sync::mpsc::channel();
+        for _ in 0..2 * count() {
+            let told = told.clone();
+            threads.next().spawn(async move {
+                let number = current();
+                tokio::task::yield_now().await;
+                assert_eq!(current(), number);
+                told.send(number).expect("somebody listens");
+            });
+        }
+        drop(told);
+        let numbers: Vec<_> = numbers.iter().collect();
+        assert_eq!(numbers.len(), 2 * count());
+        assert_eq!(numbers.into_iter().collect::<BTreeSet<_>>(), (0..count()).collect());
+        assert_eq!(current(), 0, "any other thread counts as the first");
+    }
+}

@@ -55,9 +55,9 @@ const fn no_sample(key: &'static str) -> Foreign {
 /// The Collector's port for its health check, on loopback as there.
 const HEALTH_CHECK_PORT: u16 = 13133;
 
-/// Without a limit a destination that stops answering would fill any memory with what waits for it. This is room for a
-/// thousand requests as SDKs send them and for the largest one by default, and keeps all of the process below 100 MiB.
-pub(super) const MEMORY_LIMIT_MIB: u32 = 64;
+/// Without a limit a destination that stops answering would fill any memory with what waits for it. Half a GiB is room
+/// for eight thousand requests as SDKs send them, and for the largest one by default several times over.
+pub(super) const MEMORY_LIMIT_MIB: u32 = 512;
 
 /// A tebibyte.
 const LARGEST_LIMIT_MIB: u32 = 1 << 20;

@@ -1,0 +1,127 @@
+use std::{future::poll_fn, task::Waker};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+use super::*;
+
+/// One end of a pipe that notes how much is written to it and read from it at once.
+#[derive(Debug)]
+struct Noted {
+    io: DuplexStream,
+    written: Vec<usize>,
+    read: Vec<usize>,
+}
+
+/// A connection and its other end.
+fn connection() -> (Buffered<Noted>, DuplexStream) {
+    let (near, far) = duplex(1 << 20);
+    (Buffered::new(Noted { io: near, written: Vec::new(), read: Vec::new() }), far)
+}
+
+/// What a task does in one turn that has something to write: it reads first, and flushes after each write.
+fn turn(connection: &mut Buffered<Noted>, writes: &[&[u8]]) {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut byte = [0];
+    assert!(Pin::new(&mut *connection).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending());
+    for bytes in writes {
+        let written = Pin::new(&mut *connection).poll_write(&mut context, bytes);
+        assert!(matches!(written, Poll::Ready(Ok(count)) if count == bytes.len()), "{written:?}");
+        assert!(Pin::new(&mut *connection).poll_flush(&mut context).is_ready());
+    }
+    assert!(Pin::new(&mut *connection).poll_flush(&mut context).is_ready());
+}
+
+#[tokio::test]
+async fn what_is_written_in_one_turn_goes_out_in_the_next_one() {
+    let (mut connection, mut far) = connection();
+    turn(&mut connection, &[b"a frame", b", another"]);
+    assert_eq!(connection.io.written, [0; 0]);
+    turn(&mut connection, &[b" and one more"]);
+    assert_eq!(connection.io.written, [29], "all that was written until it flushed");
+    turn(&mut connection, &[]);
+    assert_eq!(connection.io.written, [29]);
+    let mut arrived = [0; 29];
+    far.read_exact(&mut arrived).await.unwrap();
+    assert_eq!(&arrived, b"a frame, another and one more");
+    assert_eq!(connection.outgoing.capacity(), 0, "nothing is kept");
+}
+
+#[tokio::test]
+async fn a_task_that_reads_nothing_is_flushed_after_a_few_turns() {
+    let (mut connection, mut far) = connection();
+    connection.write_all(b"said").await.unwrap();
+    let mut turns = 0;
+    while connection.io.written.is_empty() {
+        connection.flush().await.unwrap();
+        turns += 1;
+        assert!(turns <= u32::from(PATIENCE), "it is never flushed");
+    }
+    connection.write_all(b" and done").await.unwrap();
+    connection.shutdown().await.unwrap();
+    let mut arrived = String::new();
+    far.read_to_string(&mut arrived).await.unwrap();
+    assert_eq!(arrived, "said and done");
+}
+
+#[tokio::test]
+async fn large_pieces_are_not_gathered_and_stay_in_order() {
+    let (mut connection, mut far) = connection();
+    let large = vec![7; GATHERED + 1];
+    turn(&mut connection, &[b"small", &large, b"last"]);
+    assert_eq!(connection.io.written, [5, large.len()]);
+    connection.shutdown().await.unwrap();
+    let mut arrived = Vec::new();
+    far.read_to_end(&mut arrived).await.unwrap();
+    assert_eq!(arrived, [b"small", &*large, b"last"].concat());
+}
+
+#[tokio::test]
+async fn small_reads_share_one_and_large_ones_read_directly() {
+    let (mut connection, mut far) = connection();
+    let sent: Vec<u8> = (0..3 * READ).map(|n| n as u8).collect();
+    far.write_all(&sent).await.unwrap();
+    drop(far);
+    let mut read = Vec::new();
+    for size in [1, 9, READ - 11, 1, 2 * READ] {
+        let mut piece = vec![0; size];
+        let count = poll_fn(|context| {
+            let mut buffer = ReadBuf::new(&mut piece);
+            let done = Pin::new(&mut connection).poll_read(context, &mut buffer);
+            done.map_ok(|()| buffer.filled().len())
+        });
+        let count = count.await.unwrap();
+        assert_eq!(count, size);
+        read.extend_from_slice(&piece[..count]);
+    }
+    assert_eq!(connection.io.read, [READ, 2 * READ]);
+    assert_eq!(read, sent);
+    assert_eq!(connection.read(&mut [0]).await.unwrap(), 0, "the end");
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
+        self.read.push(buffer.filled().len());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.io).poll_write(context, bytes))?;
+        self.written.push(count);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
