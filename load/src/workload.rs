@@ -98,7 +98,7 @@ impl Compression {
         }
     }
 
-    fn compress(self, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn compress(self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::None => message.to_vec(),
             Self::Gzip => {

@@ -1,7 +1,12 @@
 //! OTLP/gRPC over one connection, with as little as it takes: bodies are prepared and never copied.
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io::{self, Read as _},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, Response, StatusCode};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
@@ -87,6 +92,9 @@ async fn exchange(mut requests: SendRequest<Bytes>, head: Request<()>, body: Byt
     Ok(answer_of(&Response::from_parts(head, message), trailers.as_ref()))
 }
 
+/// How long an answer may be, in bytes, once it is decompressed: what the OTLP specification limits it to.
+const LONGEST: u64 = 4 << 20;
+
 /// The export call's path.
 const PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
@@ -121,24 +129,36 @@ fn answer_of(response: &Response<Vec<u8>>, trailers: Option<&HeaderMap>) -> Answ
         return Answer::Refused("no grpc-status".into());
     };
     match status.to_str().ok().and_then(|status| status.parse::<usize>().ok()) {
-        Some(0) => taken(response.body()),
+        Some(0) => taken(response),
         Some(status) if status < STATUSES.len() => Answer::Refused(STATUSES[status].into()),
         _ => Answer::Refused("an unknown grpc-status".into()),
     }
 }
 
-/// What an `ExportLogsServiceResponse` with gRPC's prefix says.
-fn taken(body: &[u8]) -> Answer {
-    let message = match body {
-        [0, a, b, c, d, message @ ..] if u32::from_be_bytes([*a, *b, *c, *d]) as usize == message.len() => message,
+/// What an `ExportLogsServiceResponse` with gRPC's prefix says. It may be compressed as the request was.
+fn taken(response: &Response<Vec<u8>>) -> Answer {
+    let (is_compressed, message) = match &**response.body() {
+        [flag, a, b, c, d, message @ ..] if u32::from_be_bytes([*a, *b, *c, *d]) as usize == message.len() => {
+            (*flag != 0, message)
+        }
         _ => return Answer::Refused("no message".into()),
     };
-    match ExportLogsServiceResponse::decode(message) {
-        Ok(response) => {
+    let encoding = response.headers().get("grpc-encoding").and_then(|encoding| encoding.to_str().ok());
+    let message = match (is_compressed, encoding) {
+        (false, _) => Ok(message.to_vec()),
+        (true, Some("gzip")) => {
+            let mut plain = Vec::new();
+            GzDecoder::new(message).take(LONGEST).read_to_end(&mut plain).map(|_| plain)
+        }
+        (true, Some("zstd")) => zstd::bulk::decompress(message, LONGEST as usize),
+        (true, _) => return Answer::Refused("a message compressed in no known way".into()),
+    };
+    match message.map(|message| ExportLogsServiceResponse::decode(&*message)) {
+        Ok(Ok(response)) => {
             let rejected = response.partial_success.map_or(0, |partial| partial.rejected_log_records);
             Answer::Taken { rejected: rejected.max(0).unsigned_abs() }
         }
-        Err(_) => Answer::Refused("a malformed message".into()),
+        _ => Answer::Refused("a malformed message".into()),
     }
 }
 
@@ -147,6 +167,23 @@ mod tests {
     use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
 
     use super::*;
+
+    #[test]
+    fn answers_may_be_compressed() {
+        let check = |encoding: &str, compressed: Vec<u8>, expected: Answer| {
+            let mut body = vec![1, 0, 0, 0, u8::try_from(compressed.len()).expect("short")];
+            body.extend(compressed);
+            let response = Response::builder().header("grpc-status", "0").header("grpc-encoding", encoding);
+            assert_eq!(answer_of(&response.body(body).expect("a response"), None), expected);
+        };
+        let partial_success =
+            Some(ExportLogsPartialSuccess { rejected_log_records: 3, error_message: "too old".into() });
+        let message = ExportLogsServiceResponse { partial_success }.encode_to_vec();
+        check("gzip", Compression::Gzip.compress(&message), Answer::Taken { rejected: 3 });
+        check("zstd", Compression::Zstd.compress(&message), Answer::Taken { rejected: 3 });
+        check("gzip", message.clone(), Answer::Refused("a malformed message".into()));
+        check("br", message, Answer::Refused("a message compressed in no known way".into()));
+    }
 
     #[test]
     fn only_what_says_so_is_taken() {
