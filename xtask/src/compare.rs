@@ -23,7 +23,8 @@ pub(crate) fn compare(mut arguments: Vec<OsString>) -> Result<()> {
         let only = only(&words);
         // What isn't asked for needn't be built.
         let wants = |subject: &str| only.is_none_or(|only| only.split(',').any(|name| name.starts_with(subject)));
-        if wants("native") {
+        // The build of the whole workspace has it already.
+        if wants("native") && profile != "dev" {
             // By itself: what it needs of Sluicegate would be built into the one that is shipped, too.
             Step::cargo("build")
                 .args(["--locked", "--bins", "--profile", &profile, "--package", "sluicegate-native"])
