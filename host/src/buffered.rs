@@ -48,13 +48,6 @@ impl<T> Buffered<T> {
     pub(crate) fn new(io: T) -> Self {
         Self { io, incoming: Bytes::new(), outgoing: BytesMut::new(), flush: Flush::Unasked }
     }
-
-    fn put(&mut self, bytes: &[u8]) {
-        if self.outgoing.capacity() == 0 {
-            self.outgoing.reserve(GATHERED);
-        }
-        self.outgoing.extend_from_slice(bytes);
-    }
 }
 
 impl<T: AsyncWrite + Unpin> Buffered<T> {
@@ -115,7 +108,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
                 return Pin::new(&mut this.io).poll_write_vectored(context, slices);
             }
         }
-        slices.iter().for_each(|slice| this.put(slice));
+        if this.outgoing.capacity() == 0 {
+            this.outgoing.reserve(GATHERED);
+        }
+        slices.iter().for_each(|slice| this.outgoing.extend_from_slice(slice));
         Poll::Ready(Ok(length))
     }
 

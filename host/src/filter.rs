@@ -248,7 +248,11 @@ impl Filter {
     /// Keeps one idle instance from now on, as in the beginning: only requests that are under way still need it.
     pub fn retire(&self) {
         self.is_retired.store(true, Ordering::Relaxed);
-        while let Some(mut idle) = Some(self.idle()).filter(|idle| idle.len() > 1) {
+        loop {
+            let mut idle = self.idle();
+            if idle.len() < 2 {
+                return;
+            }
             // Under the lock, one at a time: a call that finds no instance makes one, for which there is room only when
             // this one is gone.
             drop(idle.swap_remove(0));

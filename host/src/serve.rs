@@ -166,8 +166,9 @@ impl Server {
         all.map(|(name, listener)| Ok((name, listener.address()?))).collect()
     }
 
-    /// Serves on `threads` until `shutdown` is done, then drains: no new connections, and an HTTP/2 GOAWAY or a `Connection: close`
-    /// on the old ones, while the requests under way are finished, which they have the `grace` period for.
+    /// Serves on `threads` until `shutdown` is done, then drains: no new connections, and an HTTP/2 GOAWAY or a
+    /// `Connection: close` on the old ones, while the requests under way are finished, which they have the `grace` period
+    /// for.
     ///
     /// # Errors
     /// [`ServeError`]; requests may have been cut off.
@@ -177,31 +178,19 @@ impl Server {
         shutdown: impl Future<Output = ()>,
         grace: Duration,
     ) -> Result<(), ServeError> {
-        // Pages are served by nobody whom requests can keep busy.
-        let here = Threads::here;
         let health = Health::default();
         let (drain, cut_off) = (CancellationToken::new(), CancellationToken::new());
-        // Pages are served to the end: an orchestrator watches how Sluicegate goes down.
+        // Pages are served to the end: an orchestrator watches how Sluicegate goes down. Nobody serves them whom requests
+        // can keep busy.
+        let page = |listener, name, page| {
+            connections::serve(listener, Settings::page(name), page, CancellationToken::new(), Threads::here())
+        };
         let mut pages = JoinSet::new();
         if let Some(listener) = self.health_check {
-            let page = pages::health(health.clone());
-            pages.spawn(connections::serve(
-                listener,
-                Settings::page("health_check"),
-                page,
-                CancellationToken::new(),
-                here(),
-            ));
+            pages.spawn(page(listener, "health_check", pages::health(health.clone())));
         }
         if let Some(listener) = self.metrics_page {
-            let page = pages::metrics(self.metrics.clone(), self.memory);
-            pages.spawn(connections::serve(
-                listener,
-                Settings::page("metrics"),
-                page,
-                CancellationToken::new(),
-                here(),
-            ));
+            pages.spawn(page(listener, "metrics", pages::metrics(self.metrics.clone(), self.memory)));
         }
         pages.spawn(upkeep(self.metrics));
 

@@ -7,7 +7,7 @@ use std::{
     io,
     num::NonZero,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     thread::{self, available_parallelism},
@@ -83,9 +83,11 @@ async fn tick() {
     }
 }
 
-/// How many there are: as many as cores.
+/// How many there are: as many as cores, or as the process might use when it was asked for first. It stays so: what is
+/// made later for each thread has to fit those that run.
 pub(crate) fn count() -> usize {
-    available_parallelism().map_or(1, NonZero::get)
+    static COUNT: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, NonZero::get));
+    *COUNT
 }
 
 /// The number, below [`count`], of the one that this is called on. Any other thread counts as the first.

@@ -2,17 +2,16 @@
 //! holds up no request that shares a thread, and no more of it at once than there are cores, so that what it takes for
 //! the time being, beside what is reserved, is bounded.
 use std::{
-    num::NonZero,
     panic::resume_unwind,
     sync::{Arc, LazyLock},
-    thread::available_parallelism,
 };
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
+use crate::threads;
+
 /// As many as there are cores.
-static TURNS: LazyLock<Arc<Semaphore>> =
-    LazyLock::new(|| Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))));
+static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(threads::count())));
 
 /// Runs `work` once it is its turn, and to its end even where nobody waits for it any more. Nothing comes of it when
 /// the runtime is on its way down.
@@ -32,7 +31,7 @@ pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
 /// Takes all turns, once they are free.
 #[cfg(test)]
 pub(crate) async fn all_turns() -> tokio::sync::OwnedSemaphorePermit {
-    let all = available_parallelism().map_or(1, NonZero::get) as u32;
+    let all = threads::count() as u32;
     Arc::clone(&TURNS).acquire_many_owned(all).await.expect("it is never closed")
 }
 
@@ -60,6 +59,6 @@ mod tests {
             let _ = (&mut given_up).now_or_never();
         }
         assert!(join_all((0..100).map(|_| piece())).await.into_iter().all(|done| done.is_some()));
-        assert!(MOST.load(SeqCst) <= available_parallelism().map_or(1, NonZero::get));
+        assert!(MOST.load(SeqCst) <= threads::count());
     }
 }

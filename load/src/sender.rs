@@ -21,7 +21,7 @@ mod pace;
 mod tally;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// What is to be sent, where, and for how long.
 #[derive(Debug, Clone, Copy)]

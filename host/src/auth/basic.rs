@@ -5,7 +5,6 @@ use std::{
     ops::RangeInclusive,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    thread::available_parallelism,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -19,6 +18,7 @@ use crate::{
     config::{BasicAuth, Spanned},
     files::{FileError, Files, Watched},
     status::Error,
+    threads,
 };
 
 #[derive(Debug)]
@@ -72,8 +72,7 @@ impl Basic {
         let config = config.clone();
         let interval = config.file.is_some().then_some(REREAD);
         let users = Watched::new(interval, move |files| Users::read(&config, files))?;
-        let cores = available_parallelism().map_or(1, std::num::NonZero::get);
-        let verifying = Arc::new(Semaphore::new(cores.div_ceil(2)));
+        let verifying = Arc::new(Semaphore::new(threads::count().div_ceil(2)));
         Ok(Self { users, verifying, waiting: Semaphore::new(MAX_WAITING), keys: Default::default() })
     }
 

@@ -53,6 +53,6 @@ mod tests {
         fn bytes_are_counted_one_by_one(bytes in prop::collection::vec(any::<u8>(), 0..5_000)) {
             let count = |bytes: &[u8]| bytes.iter().filter(|byte| **byte >= 0x80).count();
             prop_assert_eq!(high_bytes(&bytes), count(&bytes));
-            }
+        }
     }
 }

@@ -174,7 +174,7 @@ pub(super) async fn serve<S, B>(
 }
 
 impl Settings {
-    /// With TLS what is agreed on; without it the same connection.
+    /// Opens a connection. With TLS it is what is agreed on then.
     async fn shake_hands(&self, accepted: Accepted) -> Option<Box<dyn Io>> {
         let opened = accepted.open();
         let io = opened.inspect_err(|error| tracing::warn!("{} loses a connection: {error}", self.name)).ok()?;

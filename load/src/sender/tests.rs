@@ -4,9 +4,8 @@ use crate::{
     workload::{Compression, Shape},
 };
 
-/// Sends straight to a sink for a moment. What is not said is a closed loop over two connections.
-fn run(shape: Shape, options: SinkOptions, change: impl FnOnce(Plan<'_>) -> Plan<'_>) -> (Measured, Sink) {
-    let sink = Sink::start(options).expect("a port");
+/// Sends straight to `sink` for a moment. What is not said is a closed loop over two connections.
+pub(crate) fn send(sink: &Sink, shape: Shape, change: impl FnOnce(Plan<'_>) -> Plan<'_>) -> Measured {
     let workload = Workload::new(shape);
     let plan = Plan {
         target: sink.address(),
@@ -18,8 +17,13 @@ fn run(shape: Shape, options: SinkOptions, change: impl FnOnce(Plan<'_>) -> Plan
         duration: Duration::from_millis(200),
         patience: PATIENCE,
     };
-    let measured = super::run(&change(plan), Some(Subject { pid: std::process::id() }), &sink).expect("it runs");
-    (measured, sink)
+    super::run(&change(plan), Some(Subject { pid: std::process::id() }), sink).expect("it runs")
+}
+
+/// The same to a new one.
+fn run(shape: Shape, options: SinkOptions, change: impl FnOnce(Plan<'_>) -> Plan<'_>) -> (Measured, Sink) {
+    let sink = Sink::start(options).expect("a port");
+    (send(&sink, shape, change), sink)
 }
 
 #[test]

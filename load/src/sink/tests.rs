@@ -7,24 +7,13 @@ use prost::Message as _;
 use super::{message::Incoming, *};
 use crate::{
     measured::Measured,
-    sender::{self, Mode, PATIENCE, Plan},
-    workload::{Compression, Kept, Shape, Workload},
+    sender::{Mode, Plan, tests::send},
+    workload::{Compression, Shape, Workload},
 };
 
-/// Sends to a sink for a moment.
+/// Sends to a sink for a moment, one request at a time on each connection.
 fn load(sink: &Sink, shape: Shape) -> Measured {
-    let workload = Workload::new(shape);
-    let plan = Plan {
-        target: sink.address(),
-        workload: &workload,
-        kept: Kept::All,
-        connections: 2,
-        mode: Mode::Closed { in_flight: 1 },
-        warm_up: Duration::from_millis(10),
-        duration: Duration::from_millis(200),
-        patience: PATIENCE,
-    };
-    sender::run(&plan, None, sink).expect("it runs")
+    send(sink, shape, |plan| Plan { mode: Mode::Closed { in_flight: 1 }, ..plan })
 }
 
 #[test]
