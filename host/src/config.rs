@@ -69,8 +69,8 @@ pub struct Config {
     pub health_check: Option<HealthCheck>,
     /// Who may send, by component name (`bearertokenauth/NAME`, `basicauth/NAME`). Only those in use.
     pub authenticators: BTreeMap<String, Authenticator>,
-    /// How many bytes requests under way may hold (`memory_limiter.limit_mib`).
-    pub memory_limit: usize,
+    /// How many bytes requests under way may hold (`memory_limiter`).
+    pub memory_limit: MemoryLimit,
     /// The text that all spans point into.
     pub source: Arc<Source>,
 }
@@ -212,11 +212,35 @@ pub enum LogEncoding {
     Json,
 }
 
+/// The `memory_limiter` extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryLimit {
+    /// What all requests under way may hold, at the most (`limit_mib`).
+    pub bytes: usize,
+    /// The part of it that is for one request at a time that is larger than the rest (`spike_limit_mib`).
+    pub spike: usize,
+}
+
 /// The `health_check` extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
     /// Where to listen.
     pub endpoint: Spanned<Address>,
+}
+
+impl MemoryLimit {
+    /// What requests share, in bytes.
+    #[must_use]
+    pub const fn shared(self) -> usize {
+        self.bytes.saturating_sub(self.spike)
+    }
+}
+
+/// So many bytes, without a spike.
+impl From<usize> for MemoryLimit {
+    fn from(bytes: usize) -> Self {
+        Self { bytes, spike: 0 }
+    }
 }
 
 impl Processor {
@@ -244,6 +268,12 @@ impl Receiver {
     pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
         let grpc = self.grpc.iter().map(|grpc| &grpc.listener);
         grpc.chain(self.http.iter().map(|http| &http.listener))
+    }
+
+    /// How large a request each listener takes, in bytes.
+    pub(crate) fn largest_requests(&self) -> impl Iterator<Item = (&Listener, usize)> {
+        let grpc = self.grpc.iter().map(|grpc| (&grpc.listener, grpc.max_recv_msg_size));
+        grpc.chain(self.http.iter().map(|http| (&http.listener, http.max_request_body_size)))
     }
 }
 

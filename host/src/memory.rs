@@ -1,8 +1,10 @@
 //! The bytes of the requests that are under way, and their limit.
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
+
+use crate::config::MemoryLimit;
 
 /// Counts the bytes that requests under way hold, over all receivers, and lets them be so many at most. Clones share
 /// the count.
@@ -10,8 +12,15 @@ use std::sync::{
 /// There is no queue, so nothing else grows with the load: beyond the limit senders are told to come back.
 #[derive(Debug, Clone)]
 pub struct MemoryLimiter {
-    limit: usize,
-    in_use: Arc<AtomicUsize>,
+    limit: MemoryLimit,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    in_use: AtomicUsize,
+    /// Whether a request is there that has the spike to itself.
+    is_spiking: AtomicBool,
 }
 
 /// The bytes of one request. They are given back when the last clone of this is dropped, so that whatever still works
@@ -23,6 +32,8 @@ pub struct Reservation(Arc<Held>);
 struct Held {
     limiter: MemoryLimiter,
     bytes: AtomicUsize,
+    /// Whether it has the spike to itself. It keeps it until its end.
+    is_spiking: AtomicBool,
 }
 
 /// The limit is reached.
@@ -37,45 +48,50 @@ pub enum OverLimit {
 }
 
 impl MemoryLimiter {
-    /// Lets requests hold `limit` bytes.
+    /// Lets requests hold no more than `limit`.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { limit, in_use: Arc::default() }
+    pub fn new(limit: impl Into<MemoryLimit>) -> Self {
+        Self { limit: limit.into(), shared: Arc::default() }
     }
 
     /// A reservation of nothing yet.
     #[must_use]
     pub fn open(&self) -> Reservation {
-        Reservation(Arc::new(Held { limiter: self.clone(), bytes: AtomicUsize::new(0) }))
+        let limiter = self.clone();
+        Reservation(Arc::new(Held { limiter, bytes: AtomicUsize::new(0), is_spiking: AtomicBool::new(false) }))
     }
 
     /// How many bytes are reserved.
     #[must_use]
     pub fn in_use(&self) -> usize {
-        self.in_use.load(Ordering::Relaxed)
+        self.shared.in_use.load(Ordering::Relaxed)
     }
 }
 
 impl Reservation {
-    /// Reserves `bytes` more.
+    /// Reserves `bytes` more: of what all requests share, or, for one request at a time that takes more than that by
+    /// itself, of the spike, too.
     ///
     /// # Errors
     /// [`OverLimit`], and nothing is reserved, where they do not fit.
     pub fn grow(&self, bytes: usize) -> Result<(), OverLimit> {
-        let MemoryLimiter { limit, in_use } = &self.0.limiter;
-        let fits = |used: usize| used.checked_add(bytes).filter(|sum| sum <= limit);
-        if fits(self.0.bytes.load(Ordering::Relaxed)).is_none() {
-            return Err(OverLimit::Ever(*limit));
+        let Held { limiter: MemoryLimiter { limit, shared }, bytes: held, .. } = &*self.0;
+        let alone = held.load(Ordering::Relaxed).saturating_add(bytes);
+        if alone > limit.bytes {
+            return Err(OverLimit::Ever(limit.bytes));
         }
-        in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| OverLimit::Now(*limit))?;
-        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let most = if alone > limit.shared() && self.0.spikes() { limit.bytes } else { limit.shared() };
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= most);
+        let grown = shared.in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        grown.map_err(|_| OverLimit::Now(limit.bytes))?;
+        held.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 
     /// Counts `bytes` more for what is made of a request on its way out, when it can't be refused any more. Beyond the
     /// limit they keep other requests out.
     pub fn charge(&self, bytes: usize) {
-        self.0.limiter.in_use.fetch_add(bytes, Ordering::Relaxed);
+        self.0.limiter.shared.in_use.fetch_add(bytes, Ordering::Relaxed);
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -88,7 +104,7 @@ impl Reservation {
         match bytes.checked_sub(held) {
             Some(more) => self.grow(more),
             None => {
-                self.0.limiter.in_use.fetch_sub(held - bytes, Ordering::Relaxed);
+                self.0.limiter.shared.in_use.fetch_sub(held - bytes, Ordering::Relaxed);
                 self.0.bytes.store(bytes, Ordering::Relaxed);
                 Ok(())
             }
@@ -96,9 +112,23 @@ impl Reservation {
     }
 }
 
+impl Held {
+    /// Takes the spike, unless another request has it.
+    fn spikes(&self) -> bool {
+        let is_taken = || self.limiter.shared.is_spiking.swap(true, Ordering::Relaxed);
+        if !self.is_spiking.load(Ordering::Relaxed) && !is_taken() {
+            self.is_spiking.store(true, Ordering::Relaxed);
+        }
+        self.is_spiking.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
-        self.limiter.in_use.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+        self.limiter.shared.in_use.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+        if *self.is_spiking.get_mut() {
+            self.limiter.shared.is_spiking.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -128,5 +158,21 @@ mod tests {
         assert_eq!(limiter.in_use(), 20, "a clone keeps it");
         drop(clone);
         assert_eq!(limiter.in_use(), 0);
+    }
+    #[test]
+    fn one_request_at_a_time_has_the_spike_when_it_takes_more_than_all_may() {
+        let limiter = MemoryLimiter::new(MemoryLimit { bytes: 100, spike: 70 });
+        let (small, large, other) = (limiter.open(), limiter.open(), limiter.open());
+        assert_eq!(small.grow(30), Ok(()));
+        assert_eq!(small.grow(1), Ok(()), "what is larger than all may be has the spike");
+        drop(small);
+        let small = limiter.open();
+        assert_eq!((small.grow(20), large.grow(20)), (Ok(()), Err(OverLimit::Now(100))), "it is not large yet");
+        assert_eq!((large.grow(70), other.grow(40)), (Ok(()), Err(OverLimit::Now(100))));
+        assert_eq!((large.grow(10), large.grow(1)), (Ok(()), Err(OverLimit::Now(100))));
+        assert_eq!(large.grow(21), Err(OverLimit::Ever(100)));
+        assert_eq!(small.grow(1), Err(OverLimit::Now(100)));
+        drop(large);
+        assert_eq!((small.grow(10), other.grow(40)), (Ok(()), Ok(())), "the spike is given back");
     }
 }

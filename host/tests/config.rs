@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use serde_json::json;
 use sluicegate::compression::Encoding;
 use sluicegate::config::{
-    Address, CircuitBreaker, Compression, Config, Diagnostic, Diagnostics, Exporter, GrpcListener, LogEncoding, Mode,
-    OnFailure, OtlpExporter, Processor, Recycle, Shadow, Spanned, Treatment, Verbosity,
+    Address, CircuitBreaker, Compression, Config, Diagnostic, Diagnostics, Exporter, GrpcListener, LogEncoding,
+    MemoryLimit, Mode, OnFailure, OtlpExporter, Processor, Recycle, Shadow, Spanned, Treatment, Verbosity,
 };
 use sluicegate::filter::FailureKind;
 
@@ -141,7 +141,7 @@ fn the_documented_example() {
     assert_eq!(tls.cert_file.value, Path::new("/etc/sluicegate/certificates/tls.crt"));
     assert_eq!(outside.listener.auth.as_ref().map(|name| name.as_str()), Some("bearertokenauth"));
     assert!(config.authenticators.contains_key("bearertokenauth"));
-    assert_eq!(config.memory_limit, 1024 << 20);
+    assert_eq!(config.memory_limit, MemoryLimit { bytes: 1024 << 20, spike: 204 << 20 });
     let profiles = otlp(&config, "otlp_http/profiles");
     assert_eq!(endpoints(profiles), ["https://a.example.com:443/otlp", "https://b.example.com:443/otlp"]);
     assert!(profiles.retry.is_some());

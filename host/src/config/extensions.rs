@@ -8,7 +8,7 @@ use super::diagnostic::{Diagnostic, Span, Spanned};
 use super::endpoint::Address;
 use super::node::Node;
 use super::read::{Fields, Foreign, Keys, Reader, list, nearest};
-use super::{HealthCheck, MIB, Receiver};
+use super::{HealthCheck, MIB, MemoryLimit, Receiver};
 
 const TYPES: Keys = Keys {
     of: "`extensions`",
@@ -39,25 +39,31 @@ const HEALTH_CHECK: Keys = Keys { of: "`health_check`", known: &["endpoint"], fo
 
 const MEMORY_LIMITER: Keys = Keys {
     of: "`memory_limiter`",
-    known: &["limit_mib"],
+    known: &["limit_mib", "spike_limit_mib"],
     foreign: &[
-        no_sample("check_interval"),
-        no_sample("spike_limit_mib"),
-        no_sample("spike_limit_percentage"),
-        ("limit_percentage", "the limit is a size", "write `limit_mib: 512`"),
+        (
+            "check_interval",
+            "the bytes of requests are counted as they come, and not looked at now and then",
+            "remove it",
+        ),
+        ("limit_percentage", "the limit is a size", "write `limit_mib: 256`"),
+        ("spike_limit_percentage", "the spike is a size", "write `spike_limit_mib: 192`"),
     ],
 };
-
-const fn no_sample(key: &'static str) -> Foreign {
-    (key, "the bytes of requests are counted as they come, and not looked at now and then", "remove it")
-}
 
 /// The Collector's port for its health check, on loopback as there.
 const HEALTH_CHECK_PORT: u16 = 13133;
 
-/// Without a limit a destination that stops answering would fill any memory with what waits for it. Half a GiB is room
-/// for eight thousand requests as SDKs send them, and for the largest one by default several times over.
-pub(super) const MEMORY_LIMIT_MIB: u32 = 512;
+/// What all requests share by default, in MiB: room for a thousand as SDKs send them. Without a limit a destination that
+/// stops answering would fill any memory with what waits for it.
+const SHARED_MIB: u32 = 64;
+
+/// The spike where only the limit is given, as a part of it: the Collector's fifth.
+const SPIKE_PART: u32 = 5;
+
+/// How often the bytes of a request are there at once, at the most: as they came in JSON, as protobuf, and as they are
+/// encoded for a destination.
+pub(super) const COPIES: usize = 3;
 
 /// A tebibyte.
 const LARGEST_LIMIT_MIB: u32 = 1 << 20;
@@ -65,16 +71,38 @@ const LARGEST_LIMIT_MIB: u32 = 1 << 20;
 /// An extension of whatever type.
 pub(super) enum Extension {
     HealthCheck(HealthCheck),
-    /// In bytes.
-    MemoryLimiter(usize),
+    MemoryLimiter(MemoryLimiter),
     Authenticator(Authenticator),
+}
+
+/// What is configured of a memory limiter, in MiB.
+#[derive(Clone, Copy, Default)]
+pub(super) struct MemoryLimiter {
+    limit: Option<u32>,
+    spike: Option<u32>,
 }
 
 /// What the extensions that are started come to.
 pub(super) struct Started {
     pub(super) health_check: Option<HealthCheck>,
-    pub(super) memory_limit: usize,
+    pub(super) memory_limit: MemoryLimit,
     pub(super) authenticators: BTreeMap<String, Authenticator>,
+}
+
+impl MemoryLimiter {
+    /// What it comes to. By default the largest request that `receivers` take has room in the spike, as often as it may
+    /// be there at once.
+    fn limit(self, receivers: &BTreeMap<String, Receiver>) -> MemoryLimit {
+        let largest = receivers.values().flat_map(Receiver::largest_requests).map(|(_, size)| size).max();
+        let room = || largest.unwrap_or_default().saturating_mul(COPIES).div_ceil(MIB);
+        let spike = match (self.spike, self.limit) {
+            (Some(spike), _) => spike as usize,
+            (None, Some(limit)) => (limit / SPIKE_PART) as usize,
+            (None, None) => room(),
+        };
+        let limit = self.limit.map_or(SHARED_MIB as usize + spike, |limit| limit as usize);
+        MemoryLimit { bytes: limit * MIB, spike: spike * MIB }
+    }
 }
 
 impl Reader {
@@ -95,12 +123,18 @@ impl Reader {
         Some(HealthCheck { endpoint: endpoint? })
     }
 
-    fn memory_limiter(&mut self, node: &Node, name: Span) -> Option<usize> {
+    fn memory_limiter(&mut self, node: &Node, name: Span) -> Option<MemoryLimiter> {
         let limiter = self.fields(node, name, &MEMORY_LIMITER)?;
         let why = "in MiB, up to a tebibyte";
         let limit =
-            self.field(&limiter, "limit_mib", MEMORY_LIMIT_MIB, |r, node| r.integer(node, 1..=LARGEST_LIMIT_MIB, why))?;
-        Some(limit as usize * MIB)
+            self.field(&limiter, "limit_mib", None, |r, node| r.integer(node, 1..=LARGEST_LIMIT_MIB, why).map(Some))?;
+        let (most, why) = match limit {
+            Some(limit) => (limit - 1, "in MiB, below `limit_mib`"),
+            None => (LARGEST_LIMIT_MIB, why),
+        };
+        let spike =
+            self.field(&limiter, "spike_limit_mib", None, |r, node| r.integer(node, 0..=most, why).map(Some))?;
+        Some(MemoryLimiter { limit, spike })
     }
 
     /// `service.extensions`: of health checks and memory limiters one each at most.
@@ -135,13 +169,13 @@ impl Reader {
     ) -> Started {
         let mut started = Started {
             health_check: None,
-            memory_limit: MEMORY_LIMIT_MIB as usize * MIB,
+            memory_limit: MemoryLimiter::default().limit(receivers),
             authenticators: BTreeMap::new(),
         };
         for (name, extension) in self.used(extensions, names, "`service.extensions`") {
             match extension {
                 Extension::HealthCheck(check) => started.health_check = Some(check),
-                Extension::MemoryLimiter(limit) => started.memory_limit = limit,
+                Extension::MemoryLimiter(limiter) => started.memory_limit = limiter.limit(receivers),
                 Extension::Authenticator(authenticator) => {
                     started.authenticators.insert(name, authenticator);
                 }

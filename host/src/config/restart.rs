@@ -21,7 +21,9 @@ impl Config {
             (one, other) => changed.note("service.extensions", one == other),
         }
         changed.authenticators(&self.authenticators, &running.authenticators);
-        changed.note("extensions.memory_limiter.limit_mib", self.memory_limit == running.memory_limit);
+        let (limit, before) = (self.memory_limit, running.memory_limit);
+        changed.note("extensions.memory_limiter.limit_mib", limit.bytes == before.bytes);
+        changed.note("extensions.memory_limiter.spike_limit_mib", limit.spike == before.spike);
         let Telemetry { level, encoding, metrics } = &self.telemetry;
         changed.note("service.telemetry.logs.level", *level == running.telemetry.level);
         changed.note("service.telemetry.logs.encoding", *encoding == running.telemetry.encoding);
@@ -195,10 +197,10 @@ service:
             &["service.telemetry.logs.level", "service.telemetry.metrics.endpoint"],
         );
         let limiter = [
-            ("  health_check: {}", "  health_check: {}\n  memory_limiter: { limit_mib: 600 }"),
+            ("  health_check: {}", "  health_check: {}\n  memory_limiter: { limit_mib: 600, spike_limit_mib: 1 }"),
             ("[health", "[memory_limiter, health"),
         ];
-        check(&limiter, &["extensions.memory_limiter.limit_mib"]);
+        check(&limiter, &["extensions.memory_limiter.limit_mib", "extensions.memory_limiter.spike_limit_mib"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Spanned};
 use super::endpoint::Address;
-use super::extensions::Started;
+use super::extensions::{COPIES, Started};
 use super::node::Node;
 use super::pipelines::Defined;
 use super::read::{Keys, Reader, nearest};
@@ -22,10 +22,6 @@ const KEYS: Keys = Keys {
 };
 
 const SERVICE: Keys = Keys { of: "`service`", known: &["extensions", "pipelines", "telemetry"], foreign: &[] };
-
-/// How often the bytes of a request are there at once, at the most: as they came in JSON, as protobuf, and as they are
-/// encoded for a destination.
-const COPIES: usize = 3;
 
 impl Reader {
     /// The whole configuration. What is wrong with it is in `found`.
@@ -89,21 +85,16 @@ impl Reader {
 
     /// Warns of listeners whose largest request would never fit into the memory limiter: its sender would try for good.
     fn largest_fits(&mut self, config: &Config) {
-        for receiver in config.receivers.values() {
-            let grpc = receiver.grpc.iter().map(|grpc| (&grpc.listener, grpc.max_recv_msg_size));
-            let http = receiver.http.iter().map(|http| (&http.listener, http.max_request_body_size));
-            for (listener, size) in grpc.chain(http) {
-                let needed = size.saturating_mul(COPIES).div_ceil(MIB);
-                if needed <= config.memory_limit / MIB {
-                    continue;
-                }
-                let message = format!("the largest request taken here is {size} bytes, and may never fit into memory");
-                let warning = Diagnostic::warning(&self.source, listener.endpoint.span, message);
-                let warning = warning.note(format!("under way it takes {COPIES} times its size"));
-                self.found.push(
-                    warning.help(format!("lower its limit, or write `memory_limiter: {{ limit_mib: {needed} }}`")),
-                );
+        for (listener, size) in config.receivers.values().flat_map(Receiver::largest_requests) {
+            let needed = size.saturating_mul(COPIES).div_ceil(MIB);
+            if needed <= config.memory_limit.bytes / MIB {
+                continue;
             }
+            let message = format!("the largest request taken here is {size} bytes, and may never fit into memory");
+            let warning = Diagnostic::warning(&self.source, listener.endpoint.span, message);
+            let warning = warning.note(format!("under way it takes {COPIES} times its size"));
+            let help = format!("lower its limit, or write `memory_limiter: {{ limit_mib: {needed} }}`");
+            self.found.push(warning.help(help));
         }
     }
 

@@ -8,7 +8,7 @@ use http::HeaderName;
 use sluicegate::compression::Encoding;
 use sluicegate::config::{
     Address, Authenticator, BasicAuth, BearerTokenAuth, ClientKeepalive, ClientTls, Compression, Config, HttpEncoding,
-    OtlpExporter, Protocol, Retry, Secret, ServerKeepalive, Span, Spanned, TlsVersion,
+    MemoryLimit, OtlpExporter, Protocol, Retry, Secret, ServerKeepalive, Span, Spanned, TlsVersion,
 };
 use sluicegate::receive::Signal;
 
@@ -280,10 +280,19 @@ fn meaning(authenticator: &Authenticator) -> Vec<String> {
 
 #[test]
 fn memory_limits() {
-    let limit = |extensions, started| with_extensions(extensions, started, "").memory_limit;
-    assert_eq!(limit("", ""), 512 << 20);
-    assert_eq!(limit("{ memory_limiter: }", "memory_limiter"), 512 << 20);
-    assert_eq!(limit("{ memory_limiter: { limit_mib: 1000 } }", "memory_limiter"), 1000 << 20);
+    let check = |extensions: &str, started, limit: usize, spike: usize| {
+        let read = with_extensions(extensions, started, "").memory_limit;
+        assert_eq!(read, MemoryLimit { bytes: limit << 20, spike: spike << 20 }, "{extensions}");
+    };
+    check("", "", 256, 192);
+    for (settings, limit, spike) in [
+        ("", 256, 192),
+        ("{ limit_mib: 1000 }", 1000, 200),
+        ("{ spike_limit_mib: 200 }", 264, 200),
+        ("{ limit_mib: 1000, spike_limit_mib: 0 }", 1000, 0),
+    ] {
+        check(&format!("{{ memory_limiter: {settings} }}"), "memory_limiter", limit, spike);
+    }
 }
 
 #[test]

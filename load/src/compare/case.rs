@@ -7,7 +7,7 @@ use super::subject::{Subject, Work};
 use crate::workload::{Compression, Shape};
 
 /// A subject under one load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Case {
     /// What is loaded.
     pub subject: Subject,
@@ -24,7 +24,7 @@ pub struct Case {
 }
 
 /// On how many cores a subject runs. The load tool has all of them in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cores {
     /// The first one.

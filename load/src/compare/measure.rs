@@ -1,12 +1,12 @@
 //! Measures case after case, in turns, several rounds.
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, iter, net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 
 use super::{
     case::Case,
     machine::Machine,
-    peers::Peers,
+    peers::{Peer, Peers},
     plan::Plan,
     results::{Added, Cell, Overload, Results, Throughput, Trouble},
 };
@@ -22,6 +22,8 @@ struct Measurement<'a> {
     plan: &'a Plan,
     peers: &'a Peers,
     workloads: HashMap<Shape, Workload>,
+    /// What each case was found to carry in an open loop, in requests a second.
+    capacities: HashMap<Case, f64>,
     results: Results,
     progress: Box<dyn FnMut(&str) + 'a>,
 }
@@ -43,6 +45,14 @@ const TAKEN: u64 = 8 << 20;
 const OVERLOAD: u32 = 3;
 /// How long answers are waited for after that. Those that are due will not come.
 const PATIENCE_IN_OVERLOAD: Duration = Duration::from_millis(200);
+/// A subject carries an open loop while 99 of a hundred requests are answered within this. Where more come than are
+/// answered, they soon wait for longer.
+const CARRIED: Duration = Duration::from_millis(100);
+/// Each rate that is tried to find what is carried, as a share of the one before. The first is what a closed loop came
+/// to, in which requests share reads and writes as they don't when they come one by one.
+const LESS: f64 = 0.8;
+/// How many rates are tried: down to an eighth.
+const TRIES: usize = 10;
 /// The share of the time measured that is sent before: connections are made and caches filled by then.
 const WARM_UP: f64 = 0.25;
 
@@ -64,7 +74,14 @@ pub fn measure(plan: &Plan, peers: &Peers, command: String, progress: impl FnMut
         seconds: plan.duration.as_secs_f64(),
         ..Results::default()
     };
-    let mut measurement = Measurement { plan, peers, workloads: HashMap::new(), results, progress: Box::new(progress) };
+    let mut measurement = Measurement {
+        plan,
+        peers,
+        workloads: HashMap::new(),
+        capacities: HashMap::new(),
+        results,
+        progress: Box::new(progress),
+    };
     for round in 0..plan.rounds {
         for case in &plan.throughput {
             measurement.throughput(case, round)?;
@@ -107,12 +124,11 @@ impl Measurement<'_> {
     }
 
     fn latency(&mut self, case: &Case, round: usize) -> Result<()> {
-        let capacity = self.results.throughput(case).and_then(|cell| cell.spread(|round| round.records_per_second));
-        let Some(capacity) = capacity else { return Ok(()) };
+        let Some(capacity) = self.capacity(case)? else { return Ok(()) };
         if !self.begin("latency", case, Some(round)) {
             return Ok(());
         }
-        let rate = capacity.median / case.batch as f64 / 2.0;
+        let rate = capacity / 2.0;
         let sink = Sink::start(SinkOptions::default())?;
         let Some(through) = self.through(case, &sink, Mode::Open { rate })? else { return Ok(()) };
         let workload = self.workload(case);
@@ -122,19 +138,36 @@ impl Measurement<'_> {
         Ok(())
     }
 
+    /// How many requests a second `case` carries in an open loop, the sender and the sink beside it. Found out once.
+    fn capacity(&mut self, case: &Case) -> Result<Option<f64>> {
+        if let Some(capacity) = self.capacities.get(case) {
+            return Ok(Some(*capacity));
+        }
+        let closed = self.results.throughput(case).and_then(|cell| cell.spread(|round| round.records_per_second));
+        let Some(closed) = closed else { return Ok(None) };
+        let first = closed.median / case.batch as f64;
+        for rate in iter::successors(Some(first), |rate| Some(rate * LESS)).take(TRIES) {
+            if !self.begin(&format!("{rate:.0} requests a second"), case, None) {
+                return Ok(None);
+            }
+            let sink = Sink::start(SinkOptions::default())?;
+            let Some(measured) = self.load(case, &sink, Mode::Open { rate })? else { return Ok(None) };
+            if measured.refused.is_empty() && measured.latency.p99_us < CARRIED.as_micros() as f64 {
+                self.capacities.insert(*case, rate);
+                return Ok(Some(rate));
+            }
+        }
+        self.trouble(case, "it carried none of the rates that were tried".into());
+        Ok(None)
+    }
+
     fn overload(&mut self, case: &Case) -> Result<()> {
         if !self.begin("slow sink", case, None) {
             return Ok(());
         }
         let workload = self.workload(case);
         let sink = Sink::start(SinkOptions { bytes_per_second: Some(TAKEN), ..SinkOptions::default() })?;
-        let peer = match self.peers.start(case, &sink) {
-            Ok(peer) => peer,
-            Err(error) => {
-                self.not_started(case, &error);
-                return Ok(());
-            }
-        };
+        let Some(peer) = self.start(case, &sink) else { return Ok(()) };
         let rate = OFFERED / (workload.bytes_per_record() * case.batch as f64);
         let plan = sender::Plan {
             connections: CONNECTIONS_IN_OVERLOAD,
@@ -158,32 +191,40 @@ impl Measurement<'_> {
         Ok(())
     }
 
-    /// Loads the subject of `case`. None where something went wrong, which is noted.
+    /// Loads the subject of `case`. None where something went wrong, which is noted: a request that was refused, too.
     fn through(&mut self, case: &Case, sink: &Sink, mode: Mode) -> Result<Option<Measured>> {
-        let workload = self.workload(case);
-        let peer = match self.peers.start(case, sink) {
-            Ok(peer) => peer,
-            Err(error) => {
-                self.not_started(case, &error);
-                return Ok(None);
-            }
-        };
-        let plan = self.send(peer.address, &workload, case.subject.kept(), mode);
-        let measured = match sender::run(&plan, Some(peer.program.subject()), sink) {
-            Ok(measured) => measured,
-            Err(error) => {
-                (self.progress)(&peer.program.log());
-                self.trouble(case, error.to_string());
-                return Ok(None);
-            }
-        };
+        let Some(measured) = self.load(case, sink, mode)? else { return Ok(None) };
         let problems = measured.problems(Refusals::Unexpected);
         if !problems.is_empty() {
-            (self.progress)(&peer.program.log());
             self.trouble(case, problems.join("; "));
             return Ok(None);
         }
         Ok(Some(measured))
+    }
+
+    /// Loads the subject of `case`. None where it can't be, which is noted.
+    fn load(&mut self, case: &Case, sink: &Sink, mode: Mode) -> Result<Option<Measured>> {
+        let workload = self.workload(case);
+        let Some(peer) = self.start(case, sink) else { return Ok(None) };
+        let plan = self.send(peer.address, &workload, case.subject.kept(), mode);
+        match sender::run(&plan, Some(peer.program.subject()), sink) {
+            Ok(measured) => {
+                if !measured.problems(Refusals::Unexpected).is_empty() {
+                    (self.progress)(&peer.program.log());
+                }
+                Ok(Some(measured))
+            }
+            Err(error) => {
+                (self.progress)(&peer.program.log());
+                self.trouble(case, error.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Starts the subject of `case`. None where it doesn't start, which is noted.
+    fn start(&mut self, case: &Case, sink: &Sink) -> Option<Peer> {
+        self.peers.start(case, sink).map_err(|error| self.not_started(case, &error)).ok()
     }
 
     fn send<'w>(&self, target: SocketAddr, workload: &'w Workload, kept: Kept, mode: Mode) -> sender::Plan<'w> {

@@ -14,7 +14,7 @@ use crate::workload::Compression;
 pub struct Plan {
     /// Under as much load as each takes.
     pub throughput: Vec<Case>,
-    /// At half of that. Those that aren't in `throughput` are left out.
+    /// At half of what each carries when requests come one by one. Those that aren't in `throughput` are left out.
     pub latency: Vec<Case>,
     /// With a sink that takes far less than is sent.
     pub overload: Vec<Case>,

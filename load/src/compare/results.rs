@@ -23,7 +23,7 @@ pub struct Results {
     pub seconds: f64,
     /// Under as much load as each takes.
     pub throughput: Vec<Cell<Throughput>>,
-    /// At half of that.
+    /// At half of what each carries when requests come one by one.
     pub latency: Vec<Cell<Added>>,
     /// With a sink that takes far less than is sent.
     pub overload: Vec<Cell<Overload>>,

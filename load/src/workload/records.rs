@@ -134,7 +134,7 @@ fn record(shape: &Shape, pod: &Pod, row: usize, random: &mut Rng) -> LogRecord {
         // One in three requests was made by somebody who had signed in.
         pair(if row.is_multiple_of(3) { "user.id" } else { "session.id" }, text(&format!("u-{user}"))),
         pair("req_id", text(&format!("{:016x}", random.u64(..)))),
-        pair("thread.id", Value::IntValue(random.i64(..64))),
+        pair("thread.id", Value::IntValue(random.i64(0..64))),
         pair("duration_ms", Value::DoubleValue(duration)),
     ];
     let further = (attributes.len()..shape.attributes).map(|index| pair(&format!("label.{index}"), text("some value")));
