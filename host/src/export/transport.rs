@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use self::endpoint::{Endpoint, Failure, Target};
+use self::endpoint::{Endpoint, Target};
 use super::Cause;
 use crate::{
     config::{ClientKeepalive, Destination},
@@ -26,6 +26,7 @@ use crate::{
 
 mod connect;
 mod endpoint;
+mod http2;
 
 /// The way to all endpoints of an exporter.
 #[derive(Debug)]
@@ -70,6 +71,15 @@ pub(super) struct Answer {
     pub(super) trailers: Option<HeaderMap>,
 }
 
+/// Why there is no answer, for a person.
+#[derive(Debug)]
+enum Failure {
+    /// There was no connection, so nothing was sent.
+    Connect(String),
+    /// The connection or the request broke.
+    Broken(String),
+}
+
 /// In bytes: what the OTLP specification limits answers to.
 pub(super) const MAX_ANSWER: usize = 4 << 20;
 
@@ -98,8 +108,8 @@ impl Transport {
         for (left, (endpoint, target)) in (1..=count).rev().zip(ways) {
             let time = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let share = time.map_or(Duration::MAX, |time| time / left);
-            match target.post(path, headers.clone(), content.clone().into(), share).await {
-                Ok(response) => return read(response).await,
+            match target.post(path, headers, content, share).await {
+                Ok(answer) => return Ok(answer),
                 Err(failure) => {
                     // The name may stand for others by now.
                     endpoint.doubt();
@@ -152,7 +162,7 @@ impl From<Content> for Body {
 }
 
 /// Reads an answer to its end.
-async fn read(response: http::Response<Incoming>) -> Result<Answer, Cause> {
+async fn read(response: http::Response<Incoming>) -> Result<Answer, Failure> {
     let (head, body) = response.into_parts();
     let (body, trailers) = match Limited::new(body, MAX_ANSWER).collect().await {
         Ok(collected) => {
@@ -160,7 +170,7 @@ async fn read(response: http::Response<Incoming>) -> Result<Answer, Cause> {
             (Some(collected.to_bytes()), trailers)
         }
         Err(error) if error.is::<LengthLimitError>() => (None, None),
-        Err(error) => return Err(Cause::Unreachable(format!("the answer was cut off: {}", chain(&*error)))),
+        Err(error) => return Err(Failure::Broken(format!("the answer was cut off: {}", chain(&*error)))),
     };
     Ok(Answer { status: head.status, headers: head.headers, body, trailers })
 }

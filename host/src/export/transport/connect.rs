@@ -76,7 +76,18 @@ impl Connector {
         Self { place, tcp, tls, timeout: settings.connect_timeout }
     }
 
-    async fn connect(mut self) -> Result<Stream, String> {
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Makes a connection, within the configured time.
+    pub(super) async fn connect(&self) -> Result<Stream, ConnectError> {
+        let connected = timeout(self.timeout, self.clone().unbounded()).await;
+        let connected = connected.unwrap_or_else(|_| Err(format!("no connection within {:?}", self.timeout)));
+        connected.map_err(|reason| ConnectError { place: self.place.clone(), reason })
+    }
+
+    async fn unbounded(mut self) -> Result<Stream, String> {
         let io: Box<dyn Io> = match &self.place {
             Place::Tcp(address) => {
                 let uri = format!("http://{address}").parse().expect("an address is an authority");
@@ -101,12 +112,8 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let (connector, place, limit) = (self.clone(), self.place.clone(), self.timeout);
-        Box::pin(async move {
-            let connected = timeout(limit, connector.connect()).await;
-            let connected = connected.unwrap_or_else(|_| Err(format!("no connection within {limit:?}")));
-            connected.map(TokioIo::new).map_err(|reason| ConnectError { place, reason })
-        })
+        let connector = self.clone();
+        Box::pin(async move { connector.connect().await.map(TokioIo::new) })
     }
 }
 

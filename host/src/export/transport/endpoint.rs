@@ -9,10 +9,9 @@ use std::{
 
 use futures::future::{Either, select};
 use http::{
-    HeaderMap, Method, Uri,
+    HeaderMap, Method, Request, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{self, Client, connect::capture_connection},
     rt::{TokioExecutor, TokioTimer},
@@ -20,8 +19,10 @@ use hyper_util::{
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Body, Settings, chain,
+    Answer, Body, Content, Failure, Settings, chain,
     connect::{ConnectError, Connector, Place},
+    http2::Http2,
+    read,
 };
 use crate::{
     config::{Address, Destination},
@@ -61,23 +62,23 @@ pub(super) struct Target {
     /// What stands before every path.
     prefix: String,
     /// One for each thread, which so has connections of its own.
-    clients: Vec<Client<Connector, Body>>,
+    clients: Clients,
     /// Until when it is avoided, since it could not be connected to. That it is over shows in the next connection.
     avoided_until: Mutex<Option<Instant>>,
 }
 
-/// Why there is no answer, for a person.
+/// What speaks HTTP.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// There was no connection, so nothing was sent.
-    Connect(String),
-    /// The connection broke.
-    Broken(String),
+enum Clients {
+    /// Version 2, whatever the other side says.
+    Http2(Vec<Http2>),
+    /// Whatever version both sides agree on.
+    Any(Vec<Client<Connector, Body>>),
 }
 
 /// A request that has no connection yet. When it ends as such, for whatever reason, its target is avoided: an address
 /// that does not answer at all shows in nothing but lost time.
-struct Connecting<'a> {
+pub(super) struct Connecting<'a> {
     target: &'a Target,
     is_connected: bool,
 }
@@ -94,7 +95,7 @@ const FRESH_IN_DOUBT: Duration = Duration::from_secs(1);
 pub(super) const AVOIDED: Duration = Duration::from_secs(5);
 
 /// How long a connection without a request is kept, and how many of them: the Collector's.
-const IDLE: Duration = Duration::from_secs(90);
+pub(super) const IDLE: Duration = Duration::from_secs(90);
 const MAX_IDLE: usize = 100;
 
 impl Endpoint {
@@ -206,48 +207,57 @@ impl Target {
             Address::Unix(_) => ("localhost", "localhost".to_owned()),
         };
         let connector = Connector::new(place.clone(), destination.tls.then_some(host), settings);
-        let keepalive = settings.keepalive;
-        let mut client = Client::builder(TokioExecutor::new());
-        client
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .http2_only(settings.http2_only)
-            .http2_keep_alive_interval(Some(keepalive.time).filter(|time| !time.is_zero()))
-            .http2_keep_alive_timeout(keepalive.timeout)
-            .http2_keep_alive_while_idle(keepalive.permit_without_stream);
+        let threads = 0..threads::count();
+        let clients = if settings.http2_only {
+            Clients::Http2(threads.map(|_| Http2::new(connector.clone(), settings.keepalive)).collect())
+        } else {
+            Clients::Any(threads.map(|_| client(connector.clone(), settings)).collect())
+        };
         Self {
             place,
             scheme: if destination.tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: authority.parse().expect("an address is an authority"),
             prefix: destination.path.clone(),
-            clients: (0..threads::count()).map(|_| client.build(connector.clone())).collect(),
+            clients,
             avoided_until: Mutex::default(),
         }
     }
 
-    /// Sends one request. The connection is shared, or taken from those that are idle, or made; within `limit`.
+    /// Sends one request and reads its answer. The connection is shared, or taken from those that are idle, or made; within
+    /// `limit`.
     pub(super) async fn post(
         &self,
         path: &str,
-        headers: HeaderMap,
-        body: Body,
+        headers: &HeaderMap,
+        content: &Content,
         limit: Duration,
-    ) -> Result<http::Response<Incoming>, Failure> {
-        let mut request = http::Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri(path);
-        *request.headers_mut() = headers;
+    ) -> Result<Answer, Failure> {
+        match &self.clients {
+            Clients::Http2(clients) => {
+                let request = || self.request(path, headers, ());
+                clients[threads::current()].post(request, content, limit, self).await
+            }
+            Clients::Any(clients) => {
+                let request = self.request(path, headers, content.clone().into());
+                self.send(&clients[threads::current()], request, limit).await
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        client: &Client<Connector, Body>,
+        mut request: Request<Body>,
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
         let mut connection = capture_connection(&mut request);
         let connected = pin!(timeout(limit, async { drop(connection.wait_for_connection_metadata().await) }));
-        let connecting = Connecting { target: self, is_connected: false };
-        let client = &self.clients[threads::current()];
+        let connecting = self.connecting();
         let answer = match select(client.request(request), connected).await {
-            Either::Left((answer, _)) => answer,
+            Either::Left((answer, _)) => answer.map_err(|error| self.failure(&error)),
             Either::Right((Ok(()), answer)) => {
                 connecting.succeed();
-                return answer.await.map_err(|error| self.failure(&error));
+                return read(answer.await.map_err(|error| self.failure(&error))?).await;
             }
             Either::Right((Err(_), _)) => {
                 return Err(Failure::Connect(format!(
@@ -256,11 +266,23 @@ impl Target {
                 )));
             }
         };
-        let answer = answer.map_err(|error| self.failure(&error));
         if !matches!(answer, Err(Failure::Connect(_))) {
             connecting.succeed();
         }
-        answer
+        read(answer?).await
+    }
+
+    fn request<T>(&self, path: &str, headers: &HeaderMap, body: T) -> Request<T> {
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri(path);
+        *request.headers_mut() = headers.clone();
+        request
+    }
+
+    /// A request that has no connection yet. It avoids the target unless it gets one.
+    pub(super) fn connecting(&self) -> Connecting<'_> {
+        Connecting { target: self, is_connected: false }
     }
 
     fn failure(&self, error: &legacy::Error) -> Failure {
@@ -301,9 +323,23 @@ impl Target {
     }
 }
 
+/// hyper's client, with connections of its own.
+fn client(connector: Connector, settings: &Settings) -> Client<Connector, Body> {
+    let keepalive = settings.keepalive;
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(MAX_IDLE)
+        .http2_keep_alive_interval(Some(keepalive.time).filter(|time| !time.is_zero()))
+        .http2_keep_alive_timeout(keepalive.timeout)
+        .http2_keep_alive_while_idle(keepalive.permit_without_stream)
+        .build(connector)
+}
+
 impl Connecting<'_> {
     /// There is a connection.
-    fn succeed(mut self) {
+    pub(super) fn succeed(mut self) {
         self.is_connected = true;
     }
 }
