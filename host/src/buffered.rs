@@ -1,11 +1,13 @@
 //! Fewer and larger system calls for HTTP/2, which reads and writes one frame at a time.
 use std::{
+    cell::Cell,
     io::{self, IoSlice},
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
+    thread::LocalKey,
 };
 
-use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
@@ -18,10 +20,17 @@ use tokio_util::io::poll_read_buf;
 pub(crate) struct Buffered<T> {
     io: T,
     /// What was read ahead.
-    incoming: Bytes,
+    incoming: Buffer,
     /// What is still to be written.
-    outgoing: BytesMut,
+    outgoing: Buffer,
     flush: Flush,
+}
+
+/// Bytes on their way, of which the first are gone already.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    gone: usize,
 }
 
 /// When what is gathered goes out.
@@ -44,9 +53,44 @@ const GATHERED: usize = 4 * (16 << 10) + 256;
 /// How often a flush is put off while the task reads nothing.
 const PATIENCE: u8 = 32;
 
+thread_local! {
+    // An idle connection holds nothing; whichever is next takes what the last one has left.
+    static INCOMING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static OUTGOING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Buffer {
+    /// An empty one with room for `capacity` bytes: the one that was left in `spare`, if there is one.
+    fn new(spare: &'static LocalKey<Cell<Vec<u8>>>, capacity: usize) -> Self {
+        let mut bytes = spare.take();
+        bytes.reserve(capacity);
+        Self { bytes, gone: 0 }
+    }
+
+    fn left(&self) -> &[u8] {
+        &self.bytes[self.gone..]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.left().is_empty()
+    }
+
+    /// Makes room for others where those that are gone stood. There are none unless a write was taken in part.
+    fn forget_gone(&mut self) {
+        self.bytes.drain(..mem::take(&mut self.gone));
+    }
+
+    /// Leaves its memory in `spare`.
+    fn give_back(&mut self, spare: &'static LocalKey<Cell<Vec<u8>>>) {
+        let mut bytes = mem::take(self).bytes;
+        bytes.clear();
+        spare.set(bytes);
+    }
+}
+
 impl<T> Buffered<T> {
     pub(crate) fn new(io: T) -> Self {
-        Self { io, incoming: Bytes::new(), outgoing: BytesMut::new(), flush: Flush::Unasked }
+        Self { io, incoming: Buffer::default(), outgoing: Buffer::default(), flush: Flush::Unasked }
     }
 }
 
@@ -54,14 +98,15 @@ impl<T: AsyncWrite + Unpin> Buffered<T> {
     /// Writes all that was gathered.
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(context, &self.outgoing))?;
+            let written = ready!(Pin::new(&mut self.io).poll_write(context, self.outgoing.left()))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.outgoing.advance(written);
+            self.outgoing.gone += written;
         }
-        // A connection that is idle holds nothing.
-        self.outgoing = BytesMut::new();
+        if self.outgoing.bytes.capacity() > 0 {
+            self.outgoing.give_back(&OUTGOING);
+        }
         self.flush = Flush::Unasked;
         Poll::Ready(Ok(()))
     }
@@ -77,14 +122,20 @@ impl<T: AsyncRead + Unpin> AsyncRead for Buffered<T> {
             if buffer.remaining() >= READ {
                 return Pin::new(&mut this.io).poll_read(context, buffer);
             }
-            let mut incoming = BytesMut::with_capacity(READ);
-            ready!(poll_read_buf(Pin::new(&mut this.io), context, &mut incoming))?;
-            this.incoming = incoming.freeze();
+            let mut incoming = Buffer::new(&INCOMING, READ);
+            let read = poll_read_buf(Pin::new(&mut this.io), context, &mut incoming.bytes);
+            if !matches!(read, Poll::Ready(Ok(1..))) {
+                incoming.give_back(&INCOMING);
+                return read.map_ok(drop);
+            }
+            this.incoming = incoming;
         }
-        let count = this.incoming.len().min(buffer.remaining());
-        buffer.put_slice(&this.incoming.split_to(count));
+        let left = this.incoming.left();
+        let count = left.len().min(buffer.remaining());
+        buffer.put_slice(&left[..count]);
+        this.incoming.gone += count;
         if this.incoming.is_empty() {
-            this.incoming = Bytes::new();
+            this.incoming.give_back(&INCOMING);
         }
         Poll::Ready(Ok(()))
     }
@@ -102,16 +153,17 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        if this.outgoing.len() + length > GATHERED {
+        if this.outgoing.left().len() + length > GATHERED {
             ready!(this.poll_drain(context))?;
             if length > GATHERED {
                 return Pin::new(&mut this.io).poll_write_vectored(context, slices);
             }
         }
-        if this.outgoing.capacity() == 0 {
-            this.outgoing.reserve(GATHERED);
+        if this.outgoing.bytes.capacity() == 0 {
+            this.outgoing = Buffer::new(&OUTGOING, GATHERED);
         }
-        slices.iter().for_each(|slice| this.outgoing.extend_from_slice(slice));
+        this.outgoing.forget_gone();
+        slices.iter().for_each(|slice| this.outgoing.bytes.extend_from_slice(slice));
         Poll::Ready(Ok(length))
     }
 

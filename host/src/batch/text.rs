@@ -27,19 +27,24 @@ pub(super) fn high_bytes_of(word: [u8; 8]) -> usize {
 
 #[inline(never)]
 fn high_bytes_of_many(bytes: &[u8]) -> usize {
-    let (chunks, rest) = bytes.as_chunks::<32>();
+    const CHUNK: usize = 32;
+    let Some(last) = bytes.last_chunk::<CHUNK>() else {
+        return bytes.iter().map(|byte| usize::from(byte >> 7)).sum();
+    };
+    let (chunks, rest) = bytes.as_chunks::<CHUNK>();
     // As many chunks as a byte can count.
-    let of_run = |run: &[[u8; 32]]| {
-        let mut counts = [0_u8; 32];
+    let of_run = |run: &[[u8; CHUNK]]| {
+        let mut counts = [0_u8; CHUNK];
         for chunk in run {
             counts.iter_mut().zip(chunk).for_each(|(count, byte)| *count = count.wrapping_add(byte >> 7));
         }
         counts.iter().map(|&count| usize::from(count)).sum::<usize>()
     };
     let of_runs: usize = chunks.chunks(255).map(of_run).sum();
-    let (words, rest) = rest.as_chunks();
-    let of_words: usize = words.iter().map(|word| high_bytes_of(*word)).sum();
-    of_runs + of_words + rest.iter().map(|byte| usize::from(byte >> 7)).sum::<usize>()
+    // The last chunk, but for what was counted before: loops over the rest would be as long as nobody can foresee.
+    let counted = (CHUNK - rest.len()) as u8;
+    let of_rest = last.iter().zip(0_u8..).map(|(byte, place)| byte >> 7 & u8::from(place >= counted)).sum::<u8>();
+    of_runs + usize::from(of_rest)
 }
 
 #[cfg(test)]

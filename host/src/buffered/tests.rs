@@ -43,7 +43,7 @@ async fn what_is_written_in_one_turn_goes_out_in_the_next_one() {
     let mut arrived = [0; 29];
     far.read_exact(&mut arrived).await.unwrap();
     assert_eq!(&arrived, b"a frame, another and one more");
-    assert_eq!(connection.outgoing.capacity(), 0, "nothing is kept");
+    assert_eq!(connection.outgoing.bytes.capacity(), 0, "nothing is kept");
 }
 
 #[tokio::test]
@@ -124,4 +124,25 @@ impl AsyncWrite for Noted {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(context)
     }
+}
+
+#[tokio::test]
+async fn what_a_slow_reader_leaves_waits_and_takes_no_more_room_than_before() {
+    let (near, mut far) = duplex(1_000);
+    let mut connection = Buffered::new(near);
+    let sent: Vec<u8> = (0..20 * GATHERED).map(|n| (n % 251) as u8).collect();
+    let expected = sent.clone();
+    let reader = tokio::spawn(async move {
+        let mut arrived = Vec::new();
+        far.read_to_end(&mut arrived).await.unwrap();
+        arrived
+    });
+    for piece in sent.chunks(GATHERED / 3) {
+        connection.write_all(piece).await.unwrap();
+        connection.flush().await.unwrap();
+        assert!(connection.outgoing.bytes.capacity() <= GATHERED);
+    }
+    connection.shutdown().await.unwrap();
+    drop(connection);
+    assert!(reader.await.unwrap() == expected);
 }

@@ -39,12 +39,18 @@ pub(super) struct Decoded {
     pub(super) json: Option<Bytes>,
 }
 
-/// What came of a body so far, in the pieces in which it came: a buffer that grows would hold it several times over.
+/// What came of a body so far: in the pieces in which it came, or [joined](Self::join).
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
+    /// Of what is joined, none.
     pieces: Vec<Bytes>,
+    joined: BytesMut,
     len: usize,
 }
+
+/// For how many bytes room is made before they have come. Whoever only claims to send so many takes room that nobody
+/// fills; beyond it, room is made as they come.
+const AHEAD: usize = 4 << 20;
 
 /// How many bytes on the wire are decoded where the request is served. It takes about as long as a filter; more of it
 /// would keep other requests waiting.
@@ -82,7 +88,20 @@ impl Limit {
 impl Pieces {
     pub(super) fn push(&mut self, data: Bytes) {
         self.len += data.len();
-        self.pieces.push(data);
+        if self.joined.capacity() > 0 {
+            self.joined.extend_from_slice(&data);
+        } else {
+            self.pieces.push(data);
+        }
+    }
+
+    /// Puts what came, and what is still to come of `total` bytes, in one piece: now, while the processor has at hand what
+    /// came last. What is all there is in one piece already, or not worth it.
+    pub(super) fn join(&mut self, total: usize) {
+        if self.len < total {
+            self.joined.reserve(total.min(AHEAD));
+            self.pieces.drain(..).for_each(|piece| self.joined.put(piece));
+        }
     }
 
     /// In bytes.
@@ -90,21 +109,23 @@ impl Pieces {
         self.len
     }
 
-    /// The first `N` bytes, where there are so many.
-    pub(super) fn start<const N: usize>(&self) -> Option<[u8; N]> {
+    /// Takes the first `N` bytes off, where there are so many. Nothing may be joined yet.
+    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let mut start = [0; N];
         let bytes = self.pieces.iter().flatten();
         let found = start.iter_mut().zip(bytes).map(|(to, byte)| *to = *byte).count();
-        (found == N).then_some(start)
+        (found == N).then(|| {
+            self.skip(N);
+            start
+        })
     }
 
-    /// Leaves the first `count` bytes out.
-    pub(super) fn skip(&mut self, mut count: usize) {
+    fn skip(&mut self, mut count: usize) {
+        self.len -= count;
         for piece in &mut self.pieces {
             let skipped = count.min(piece.len());
             piece.advance(skipped);
             count -= skipped;
-            self.len -= skipped;
         }
     }
 
@@ -112,11 +133,10 @@ impl Pieces {
     fn whole(mut self) -> Bytes {
         self.pieces.retain(|piece| !piece.is_empty());
         if self.pieces.len() > 1 {
-            let mut whole = BytesMut::with_capacity(self.len);
-            self.pieces.drain(..).for_each(|piece| whole.put(piece));
-            return whole.freeze();
+            self.joined.reserve(self.len);
+            self.pieces.drain(..).for_each(|piece| self.joined.put(piece));
         }
-        self.pieces.pop().unwrap_or_default()
+        self.pieces.pop().unwrap_or_else(|| self.joined.freeze())
     }
 }
 
@@ -163,5 +183,39 @@ impl Encoded {
         // The message is there twice when it is sent: as it came, and as it was encoded for a destination.
         held.resize(2 * body.len() + json.as_ref().map_or(0, Bytes::len))?;
         Ok(Decoded { body, json })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_the_whole_however_they_came() {
+        let message: Vec<u8> = (0..2 * AHEAD as u32).map(|n| (n % 251) as u8).collect();
+        let check = |length: usize, sizes: &[usize], claimed: Option<usize>| {
+            let (mut rest, mut sizes) = (Bytes::copy_from_slice(&message[..length]), sizes.iter().cycle());
+            let mut pieces = Pieces::default();
+            let mut first = None;
+            while !rest.is_empty() {
+                pieces.push(rest.split_to(rest.len().min(*sizes.next().expect("a size"))));
+                if first.is_none() {
+                    first = pieces.take::<5>();
+                    claimed.filter(|_| first.is_some()).inspect(|claimed| pieces.join(*claimed));
+                }
+            }
+            assert_eq!(first.as_ref().map(|first| &first[..]), message[..length].get(..5));
+            let start = if first.is_some() { 5 } else { 0 };
+            assert_eq!(pieces.len(), length - start);
+            assert!(pieces.whole() == message[start..length], "{length} bytes by {sizes:?}, {claimed:?} claimed");
+        };
+        for length in [0, 4, 5, 6, 100, 70_000, 2 * AHEAD] {
+            for sizes in [&[1 << 20][..], &[16 << 10], &[1, 2, 3, 40_000], &[7, 1 << 22]] {
+                // Nothing, all, less and more than all.
+                for claimed in [None, Some(length), Some(length / 2), Some(length + 1), Some(usize::MAX)] {
+                    check(length, sizes, claimed);
+                }
+            }
+        }
     }
 }

@@ -136,29 +136,27 @@ impl<H: Handler> OtlpGrpc<H> {
 /// The one message of a call, and whether it is compressed.
 async fn read(mut body: Body, limit: Limit, held: &Reservation) -> Result<(bool, Pieces), Error> {
     let mut pieces = Pieces::default();
-    let most = limit.bytes.saturating_add(PREFIX);
-    while let Some(data) = body::next(&mut body, most - pieces.len(), limit, held).await? {
+    let mut prefix = None;
+    let mut room = limit.bytes.saturating_add(PREFIX);
+    while let Some(data) = body::next(&mut body, room, limit, held).await? {
+        room -= data.len();
         pieces.push(data);
-        // What only claims to be too large is not waited for.
-        if prefix(&pieces).is_some_and(|(_, length)| length > limit.bytes) {
-            return Err(limit.exceeded());
+        if prefix.is_none() {
+            prefix = pieces.take::<PREFIX>().map(|[flag, length @ ..]| (flag, u32::from_be_bytes(length) as usize));
+            match prefix {
+                // What only claims to be too large is not waited for.
+                Some((_, length)) if length > limit.bytes => return Err(limit.exceeded()),
+                Some((0, length)) => pieces.join(length),
+                _ => {}
+            }
         }
     }
-    let prefix = prefix(&pieces);
-    let is_empty = pieces.len() == 0;
-    pieces.skip(PREFIX);
     match prefix {
-        None if is_empty => Err(undecodable("the call carries no message")),
+        None if pieces.len() == 0 => Err(undecodable("the call carries no message")),
         Some((flag @ 0..=1, length)) if length == pieces.len() => Ok((flag == 1, pieces)),
         Some((0..=1, length)) if length < pieces.len() => Err(undecodable("the call carries more than one message")),
         _ => Err(undecodable("the call's message is cut off, or framed in another way than gRPC's")),
     }
-}
-
-/// Whether a message is compressed, and its length, as soon as that has come.
-fn prefix(pieces: &Pieces) -> Option<(u8, usize)> {
-    let [flag, length @ ..] = pieces.start::<PREFIX>()?;
-    Some((flag, u32::from_be_bytes(length) as usize))
 }
 
 fn undecodable(reason: &str) -> Error {

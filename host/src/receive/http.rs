@@ -61,7 +61,7 @@ impl<H: Handler> OtlpHttp<H> {
         };
         // What the request holds is given back when it is answered, or its sender has gone.
         let held = self.memory.open();
-        let wire = self.read(body, &held).await?;
+        let wire = self.read(body, encoded.encoding.is_none(), &held).await?;
         let decoded = encoded.decode(wire, held.clone()).await?;
         let metadata = self.settings.listener.include_metadata.then(|| Arc::new(head.headers));
         let request =
@@ -76,15 +76,20 @@ impl<H: Handler> OtlpHttp<H> {
     }
 
     /// The body as it came, all of which must be there in time.
-    async fn read(&self, mut body: Body, held: &Reservation) -> Result<Pieces, Error> {
+    async fn read(&self, mut body: Body, is_plain: bool, held: &Reservation) -> Result<Pieces, Error> {
         let limit = self.limit();
-        if body.size_hint().lower() > limit.bytes as u64 {
+        let total = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if total > limit.bytes {
             return Err(limit.exceeded());
         }
         let reading = async {
             let mut pieces = Pieces::default();
             while let Some(data) = body::next(&mut body, limit.bytes - pieces.len(), limit, held).await? {
+                let is_first = pieces.len() == 0;
                 pieces.push(data);
+                if is_plain && is_first {
+                    pieces.join(total);
+                }
             }
             Ok(pieces)
         };

@@ -247,3 +247,6 @@ async fn silent(pings: &mut PingPong, keepalive: ClientKeepalive, is_idle: impl 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
