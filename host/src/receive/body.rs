@@ -49,7 +49,7 @@ pub(super) struct Pieces {
 }
 
 /// For how many bytes room is made before they have come. Whoever only claims to send so many takes room that nobody
-/// fills; beyond it, room is made as they come.
+/// fills. What is larger stays in pieces until all have come.
 const AHEAD: usize = 4 << 20;
 
 /// How many bytes on the wire are decoded where the request is served. It takes about as long as a filter; more of it
@@ -96,10 +96,10 @@ impl Pieces {
     }
 
     /// Puts what came, and what is still to come of `total` bytes, in one piece: now, while the processor has at hand what
-    /// came last. What is all there is in one piece already, or not worth it.
+    /// came last. Not where all are there, which mostly are in one piece already.
     pub(super) fn join(&mut self, total: usize) {
-        if self.len < total {
-            self.joined.reserve(total.min(AHEAD));
+        if self.len < total && total <= AHEAD {
+            self.joined.reserve(total);
             self.pieces.drain(..).for_each(|piece| self.joined.put(piece));
         }
     }
