@@ -8,6 +8,7 @@ use std::{
     thread::LocalKey,
 };
 
+use bytes::BufMut as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
@@ -21,6 +22,8 @@ pub(crate) struct Buffered<T> {
     io: T,
     /// What was read ahead.
     incoming: Buffer,
+    /// How much is read ahead the next time.
+    ahead: usize,
     /// What is still to be written.
     outgoing: Buffer,
     flush: Flush,
@@ -46,6 +49,10 @@ enum Flush {
 
 /// How much is read ahead, in bytes: some dozens of small requests. It is kept only until it is read.
 const READ: usize = 32 << 10;
+
+/// The same behind a large frame, with which the next one is likely to be large, too: its head, and that of its request.
+/// What is read ahead of a frame is copied, and the rest of a large one is not.
+const HEADS: usize = 1 << 10;
 
 /// How much is gathered, in bytes: four of HTTP/2's usual frames and their heads, about what the system sends at once.
 const GATHERED: usize = 4 * (16 << 10) + 256;
@@ -90,7 +97,7 @@ impl Buffer {
 
 impl<T> Buffered<T> {
     pub(crate) fn new(io: T) -> Self {
-        Self { io, incoming: Buffer::default(), outgoing: Buffer::default(), flush: Flush::Unasked }
+        Self { io, incoming: Buffer::default(), ahead: READ, outgoing: Buffer::default(), flush: Flush::Unasked }
     }
 }
 
@@ -120,15 +127,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for Buffered<T> {
         }
         if this.incoming.is_empty() {
             if buffer.remaining() >= READ {
+                this.ahead = HEADS;
                 return Pin::new(&mut this.io).poll_read(context, buffer);
             }
             let mut incoming = Buffer::new(&INCOMING, READ);
-            let read = poll_read_buf(Pin::new(&mut this.io), context, &mut incoming.bytes);
+            let mut room = (&mut incoming.bytes).limit(this.ahead);
+            let read = poll_read_buf(Pin::new(&mut this.io), context, &mut room);
             if !matches!(read, Poll::Ready(Ok(1..))) {
                 incoming.give_back(&INCOMING);
                 return read.map_ok(drop);
             }
-            this.incoming = incoming;
+            (this.incoming, this.ahead) = (incoming, READ);
         }
         let left = this.incoming.left();
         let count = left.len().min(buffer.remaining());

@@ -115,9 +115,13 @@ impl Index {
         room(self.scopes.len(), span, "scope_logs")?;
         let first = self.rows.len() as u32;
         let scope = self.scopes.len() as u32;
+        let end = span.end;
         let reader = Reader::new(bytes, span.start as usize, span.end as usize);
         children(reader, &SCOPE_LOGS, 0x12, SCOPE_LOGS_DEPTH, |span| {
             room(self.rows.len(), span, "log_records")?;
+            if self.rows.len() == first as usize {
+                self.rows.reserve(alike(span, end));
+            }
             self.rows.push(Row::unread(span, scope));
             self.rows.last_mut().map_or(Ok(()), |row| row.read(bytes))
         })?;
@@ -125,6 +129,13 @@ impl Index {
         self.scopes.push(Scope { span, resource, rows: first..self.rows.len() as u32 });
         Ok(())
     }
+}
+
+/// How many records there are before `end` if all are as large as the first, and no smaller than real ones are.
+fn alike(first: Span, end: u32) -> usize {
+    /// In bytes. Of smaller ones there might be so many that the room for them were many times the request.
+    const SMALLEST: u32 = 64;
+    ((end - first.frame) / (first.end - first.frame).max(SMALLEST)) as usize + 1
 }
 
 /// Refuses one more than [`MAX_CHILDREN`].

@@ -146,3 +146,16 @@ async fn what_a_slow_reader_leaves_waits_and_takes_no_more_room_than_before() {
     drop(connection);
     assert!(reader.await.unwrap() == expected);
 }
+
+#[tokio::test]
+async fn little_is_read_ahead_of_what_follows_a_large_read() {
+    let (mut connection, mut far) = connection();
+    far.write_all(&vec![1; 4 * READ]).await.unwrap();
+    for size in [READ, 9, 9] {
+        connection.read_exact(&mut vec![0; size]).await.unwrap();
+    }
+    assert_eq!(connection.io.read, [READ, HEADS]);
+    // There were no large ones any more.
+    connection.read_exact(&mut vec![0; HEADS]).await.unwrap();
+    assert_eq!(connection.io.read, [READ, HEADS, READ]);
+}
