@@ -1,6 +1,6 @@
 //! The bytes of the requests that are under way, and their limit.
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -13,15 +13,20 @@ use crate::config::MemoryLimit;
 #[derive(Debug, Clone)]
 pub struct MemoryLimiter {
     limit: MemoryLimit,
-    shared: Arc<Shared>,
+    in_use: Arc<Mutex<InUse>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    in_use: AtomicUsize,
-    /// Whether a request is there that has the spike to itself.
-    is_spiking: AtomicBool,
+struct InUse {
+    /// By all requests but one.
+    shared: usize,
+    /// By the one that has the spike, if there is one.
+    spike: Option<usize>,
 }
+
+/// A request is large, and so may have the spike, when it takes more than this part of what all share. Smaller ones
+/// find room when any other is done.
+const LARGE: usize = 8;
 
 /// The bytes of one request. They are given back when the last clone of this is dropped, so that whatever still works
 /// on a request that was given up keeps them.
@@ -32,8 +37,8 @@ pub struct Reservation(Arc<Held>);
 struct Held {
     limiter: MemoryLimiter,
     bytes: AtomicUsize,
-    /// Whether it has the spike to itself. It keeps it until its end.
-    is_spiking: AtomicBool,
+    /// Whether it has the spike, which it keeps until its end.
+    has_spike: AtomicBool,
 }
 
 /// The limit is reached.
@@ -51,47 +56,74 @@ impl MemoryLimiter {
     /// Lets requests hold no more than `limit`.
     #[must_use]
     pub fn new(limit: impl Into<MemoryLimit>) -> Self {
-        Self { limit: limit.into(), shared: Arc::default() }
+        Self { limit: limit.into(), in_use: Arc::default() }
     }
 
     /// A reservation of nothing yet.
     #[must_use]
     pub fn open(&self) -> Reservation {
         let limiter = self.clone();
-        Reservation(Arc::new(Held { limiter, bytes: AtomicUsize::new(0), is_spiking: AtomicBool::new(false) }))
+        Reservation(Arc::new(Held { limiter, bytes: AtomicUsize::new(0), has_spike: AtomicBool::new(false) }))
     }
 
     /// How many bytes are reserved.
     #[must_use]
     pub fn in_use(&self) -> usize {
-        self.shared.in_use.load(Ordering::Relaxed)
+        let InUse { shared, spike } = *self.lock();
+        shared + spike.unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InUse> {
+        // Nothing that is done under it panics.
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InUse {
+    /// The count that a request is part of.
+    fn of(&mut self, has_spike: bool) -> &mut usize {
+        if has_spike { self.spike.get_or_insert_default() } else { &mut self.shared }
     }
 }
 
 impl Reservation {
-    /// Reserves `bytes` more: of what all requests share, or, for one request at a time that takes more than that by
-    /// itself, of the spike, too.
+    /// Reserves `bytes` more: of what all requests share, or of the spike, which one large request at a time has that
+    /// finds no room there.
     ///
     /// # Errors
     /// [`OverLimit`], and nothing is reserved, where they do not fit.
     pub fn grow(&self, bytes: usize) -> Result<(), OverLimit> {
-        let Held { limiter: MemoryLimiter { limit, shared }, bytes: held, .. } = &*self.0;
-        let alone = held.load(Ordering::Relaxed).saturating_add(bytes);
+        let Held { limiter, bytes: held, has_spike } = &*self.0;
+        let limit = limiter.limit;
+        let before = held.load(Ordering::Relaxed);
+        let alone = before.saturating_add(bytes);
         if alone > limit.bytes {
             return Err(OverLimit::Ever(limit.bytes));
         }
-        let most = if alone > limit.shared() && self.0.spikes() { limit.bytes } else { limit.shared() };
-        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= most);
-        let grown = shared.in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        grown.map_err(|_| OverLimit::Now(limit.bytes))?;
-        held.fetch_add(bytes, Ordering::Relaxed);
+        let mut in_use = limiter.lock();
+        let mut spikes = has_spike.load(Ordering::Relaxed);
+        if !spikes && in_use.shared + bytes > limit.shared() {
+            if in_use.spike.is_some() || alone <= limit.shared() / LARGE {
+                return Err(OverLimit::Now(limit.shared()));
+            }
+            spikes = true;
+            in_use.shared -= before;
+            in_use.spike = Some(before);
+            has_spike.store(true, Ordering::Relaxed);
+        }
+        if in_use.shared + in_use.spike.unwrap_or_default() + bytes > limit.bytes {
+            return Err(OverLimit::Now(limit.bytes));
+        }
+        *in_use.of(spikes) += bytes;
+        held.store(alone, Ordering::Relaxed);
         Ok(())
     }
 
     /// Counts `bytes` more for what is made of a request on its way out, when it can't be refused any more. Beyond the
     /// limit they keep other requests out.
     pub fn charge(&self, bytes: usize) {
-        self.0.limiter.shared.in_use.fetch_add(bytes, Ordering::Relaxed);
+        let mut in_use = self.0.limiter.lock();
+        *in_use.of(self.0.has_spike.load(Ordering::Relaxed)) += bytes;
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -104,7 +136,7 @@ impl Reservation {
         match bytes.checked_sub(held) {
             Some(more) => self.grow(more),
             None => {
-                self.0.limiter.shared.in_use.fetch_sub(held - bytes, Ordering::Relaxed);
+                *self.0.limiter.lock().of(self.0.has_spike.load(Ordering::Relaxed)) -= held - bytes;
                 self.0.bytes.store(bytes, Ordering::Relaxed);
                 Ok(())
             }
@@ -112,22 +144,13 @@ impl Reservation {
     }
 }
 
-impl Held {
-    /// Takes the spike, unless another request has it.
-    fn spikes(&self) -> bool {
-        let is_taken = || self.limiter.shared.is_spiking.swap(true, Ordering::Relaxed);
-        if !self.is_spiking.load(Ordering::Relaxed) && !is_taken() {
-            self.is_spiking.store(true, Ordering::Relaxed);
-        }
-        self.is_spiking.load(Ordering::Relaxed)
-    }
-}
-
 impl Drop for Held {
     fn drop(&mut self) {
-        self.limiter.shared.in_use.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
-        if *self.is_spiking.get_mut() {
-            self.limiter.shared.is_spiking.store(false, Ordering::Relaxed);
+        let mut in_use = self.limiter.lock();
+        if *self.has_spike.get_mut() {
+            in_use.spike = None;
+        } else {
+            in_use.shared -= *self.bytes.get_mut();
         }
     }
 }
@@ -159,20 +182,41 @@ mod tests {
         drop(clone);
         assert_eq!(limiter.in_use(), 0);
     }
+
+    /// The largest request that fits, as it comes in small pieces while others hold `others` bytes.
+    fn largest(limiter: &MemoryLimiter, others: usize) -> usize {
+        let (other, large) = (limiter.open(), limiter.open());
+        other.grow(others).unwrap();
+        (0..).take_while(|_| large.grow(1).is_ok()).count()
+    }
+
     #[test]
-    fn one_request_at_a_time_has_the_spike_when_it_takes_more_than_all_may() {
-        let limiter = MemoryLimiter::new(MemoryLimit { bytes: 100, spike: 70 });
-        let (small, large, other) = (limiter.open(), limiter.open(), limiter.open());
-        assert_eq!(small.grow(30), Ok(()));
-        assert_eq!(small.grow(1), Ok(()), "what is larger than all may be has the spike");
-        drop(small);
-        let small = limiter.open();
-        assert_eq!((small.grow(20), large.grow(20)), (Ok(()), Err(OverLimit::Now(100))), "it is not large yet");
-        assert_eq!((large.grow(70), other.grow(40)), (Ok(()), Err(OverLimit::Now(100))));
-        assert_eq!((large.grow(10), large.grow(1)), (Ok(()), Err(OverLimit::Now(100))));
-        assert_eq!(large.grow(21), Err(OverLimit::Ever(100)));
-        assert_eq!(small.grow(1), Err(OverLimit::Now(100)));
+    fn a_large_request_that_finds_no_room_has_the_spike_beside_the_others() {
+        let limiter = MemoryLimiter::new(MemoryLimit { bytes: 100, spike: 60 });
+        for others in [0, 1, 20, 34, 35] {
+            assert_eq!(largest(&limiter, others), 100 - others, "{others}");
+            assert_eq!(limiter.in_use(), 0);
+        }
+        // It is not large by then, as an eighth is five.
+        assert_eq!(largest(&limiter, 36), 4);
+        assert_eq!(largest(&limiter, 40), 0);
+    }
+
+    #[test]
+    fn who_has_the_spike_leaves_the_others_their_part() {
+        let limiter = MemoryLimiter::new(MemoryLimit { bytes: 100, spike: 60 });
+        let (small, large, second) = (limiter.open(), limiter.open(), limiter.open());
+        assert_eq!((small.grow(20), large.grow(60)), (Ok(()), Ok(())));
+        assert_eq!((small.grow(20), small.grow(1)), (Ok(()), Err(OverLimit::Now(40))));
+        assert_eq!((large.grow(1), second.grow(10)), (Err(OverLimit::Now(100)), Err(OverLimit::Now(40))));
+        assert_eq!(large.grow(41), Err(OverLimit::Ever(100)));
+        assert_eq!((large.resize(30), limiter.in_use()), (Ok(()), 70));
+        large.charge(50);
+        assert_eq!((large.grow(1), small.resize(10)), (Err(OverLimit::Now(100)), Ok(())));
+        assert_eq!(limiter.in_use(), 90);
         drop(large);
-        assert_eq!((small.grow(10), other.grow(40)), (Ok(()), Ok(())), "the spike is given back");
+        assert_eq!((limiter.in_use(), second.grow(40)), (10, Ok(())), "the spike is given back");
+        drop((small, second));
+        assert_eq!(limiter.in_use(), 0);
     }
 }

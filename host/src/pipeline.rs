@@ -13,6 +13,7 @@ mod trial;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::batch::Batch;
@@ -63,15 +64,18 @@ impl Handler for Entrance {
 impl Entrance {
     /// Log records: every byte is checked, the filters decide, and what they leave goes where it is routed. The
     /// sender is answered when every destination has answered.
-    async fn logs(&self, pipeline: Option<&LogsPipeline>, request: Request) -> Result<Response, Error> {
+    async fn logs(&self, pipeline: Option<&LogsPipeline>, mut request: Request) -> Result<Response, Error> {
         let pipeline = pipeline.ok_or(Error::NoPipeline(Signal::Logs))?;
         let batch = Batch::new(request.body.clone())?;
         let mut account = Account::open(&self.counts, batch.len());
         request.reserve(batch.memory())?;
         let last = retry::last(Instant::now(), request.deadline);
-        let batch = pipeline.chain.run(batch, last, &mut account).await?;
+        let mut batch = pipeline.chain.run(batch, last, &mut account).await?;
         let parcels = pipeline.routes.encode(&batch);
         request.charge(route::growth(&parcels, &request));
+        // Destinations may take their time, for which nobody needs what came beside what is sent.
+        request.body = Bytes::new();
+        batch.release();
         let mut response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;
         response.add(account.rejected());
         account.settle(response.rejected());

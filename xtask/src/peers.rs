@@ -63,7 +63,10 @@ fn rotel() -> Result<()> {
     let libraries = fs::read_dir(folder.join("lib"))?.filter_map(|entry| Some(entry.ok()?.path()));
     let carried = libraries.map(|library| library.join("site-packages/rotel/rotel-agent")).find(|file| file.exists());
     let Some(carried) = carried else { bail!("the package {ROTEL} has no program") };
-    std::os::unix::fs::symlink(carried, program).context("can't link to rotel's program")
+    // One may be left from where the folder was before.
+    let _ = fs::remove_file(&program);
+    let from_bin = Path::new("..").join(carried.strip_prefix(&folder)?);
+    std::os::unix::fs::symlink(from_bin, program).context("can't link to rotel's program")
 }
 
 fn folder(name: &str) -> Result<PathBuf> {

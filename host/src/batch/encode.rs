@@ -6,6 +6,8 @@
 
 mod rewrite;
 
+use std::mem;
+
 use bytes::Bytes;
 
 use super::Batch;
@@ -35,6 +37,13 @@ impl Batch {
             return Some((self.bytes.clone(), rows.len()));
         }
         self.encode_rows(&rows)
+    }
+
+    /// Lets go of the bytes, when all that goes out is encoded. The rows can still be [counted](Self::count), and nothing
+    /// else.
+    pub fn release(&mut self) {
+        let Self { live, labels, routes, .. } = mem::take(self);
+        *self = Self { live, labels, routes, ..Self::default() };
     }
 
     /// How many of the rows that are left have a route that `select` accepts.

@@ -120,7 +120,7 @@ impl Index {
         children(reader, &SCOPE_LOGS, 0x12, SCOPE_LOGS_DEPTH, |span| {
             room(self.rows.len(), span, "log_records")?;
             if self.rows.len() == first as usize {
-                self.rows.reserve(alike(span, end));
+                self.rows.reserve(alike(span, end).min(MAX_CHILDREN - self.rows.len()));
             }
             self.rows.push(Row::unread(span, scope));
             self.rows.last_mut().map_or(Ok(()), |row| row.read(bytes))

@@ -89,12 +89,16 @@ pub(super) struct Started {
     pub(super) authenticators: BTreeMap<String, Authenticator>,
 }
 
+/// How large a request any of `receivers` takes, in bytes.
+pub(super) fn largest_request(receivers: &BTreeMap<String, Receiver>) -> usize {
+    receivers.values().flat_map(Receiver::largest_requests).map(|(_, size)| size).max().unwrap_or_default()
+}
+
 impl MemoryLimiter {
     /// What it comes to. By default the largest request that `receivers` take has room in the spike, as often as it may
     /// be there at once.
     fn limit(self, receivers: &BTreeMap<String, Receiver>) -> MemoryLimit {
-        let largest = receivers.values().flat_map(Receiver::largest_requests).map(|(_, size)| size).max();
-        let room = || largest.unwrap_or_default().saturating_mul(COPIES).div_ceil(MIB);
+        let room = || largest_request(receivers).saturating_mul(COPIES).div_ceil(MIB);
         let spike = match (self.spike, self.limit) {
             (Some(spike), _) => spike as usize,
             (None, Some(limit)) => (limit / SPIKE_PART) as usize,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::diagnostic::Diagnostics;
+use super::extensions::largest_request;
 use super::listener::{GrpcListener, HttpListener, Listener};
 use super::{Authenticator, Config, Receiver, Telemetry};
 
@@ -22,8 +23,10 @@ impl Config {
         }
         changed.authenticators(&self.authenticators, &running.authenticators);
         let (limit, before) = (self.memory_limit, running.memory_limit);
-        changed.note("extensions.memory_limiter.limit_mib", limit.bytes == before.bytes);
-        changed.note("extensions.memory_limiter.spike_limit_mib", limit.spike == before.spike);
+        // By default it follows from the largest request, whose own key is named above.
+        let follows = largest_request(&self.receivers) != largest_request(&running.receivers);
+        changed.note("extensions.memory_limiter.limit_mib", limit.bytes == before.bytes || follows);
+        changed.note("extensions.memory_limiter.spike_limit_mib", limit.spike == before.spike || follows);
         let Telemetry { level, encoding, metrics } = &self.telemetry;
         changed.note("service.telemetry.logs.level", *level == running.telemetry.level);
         changed.note("service.telemetry.logs.encoding", *encoding == running.telemetry.encoding);

@@ -22,8 +22,8 @@ struct Measurement<'a> {
     plan: &'a Plan,
     peers: &'a Peers,
     workloads: HashMap<Shape, Workload>,
-    /// What each case was found to carry in an open loop, in requests a second.
-    capacities: HashMap<Case, f64>,
+    /// What each case was found to carry in an open loop, in requests a second, if anything.
+    capacities: HashMap<Case, Option<f64>>,
     results: Results,
     progress: Box<dyn FnMut(&str) + 'a>,
 }
@@ -51,7 +51,7 @@ const CARRIED: Duration = Duration::from_millis(100);
 /// Each rate that is tried to find what is carried, as a share of the one before. The first is what a closed loop came
 /// to, in which requests share reads and writes as they don't when they come one by one.
 const LESS: f64 = 0.8;
-/// How many rates are tried: down to an eighth.
+/// How many rates are tried: down to an eighth or so.
 const TRIES: usize = 10;
 /// The share of the time measured that is sent before: connections are made and caches filled by then.
 const WARM_UP: f64 = 0.25;
@@ -141,8 +141,14 @@ impl Measurement<'_> {
     /// How many requests a second `case` carries in an open loop, the sender and the sink beside it. Found out once.
     fn capacity(&mut self, case: &Case) -> Result<Option<f64>> {
         if let Some(capacity) = self.capacities.get(case) {
-            return Ok(Some(*capacity));
+            return Ok(*capacity);
         }
+        let capacity = self.find_capacity(case)?;
+        self.capacities.insert(*case, capacity);
+        Ok(capacity)
+    }
+
+    fn find_capacity(&mut self, case: &Case) -> Result<Option<f64>> {
         let closed = self.results.throughput(case).and_then(|cell| cell.spread(|round| round.records_per_second));
         let Some(closed) = closed else { return Ok(None) };
         let first = closed.median / case.batch as f64;
@@ -152,8 +158,8 @@ impl Measurement<'_> {
             }
             let sink = Sink::start(SinkOptions::default())?;
             let Some(measured) = self.load(case, &sink, Mode::Open { rate })? else { return Ok(None) };
-            if measured.refused.is_empty() && measured.latency.p99_us < CARRIED.as_micros() as f64 {
-                self.capacities.insert(*case, rate);
+            let is_carried = measured.latency.p99_us < CARRIED.as_micros() as f64;
+            if is_carried && measured.problems(Refusals::Unexpected).is_empty() {
                 return Ok(Some(rate));
             }
         }

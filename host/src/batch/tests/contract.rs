@@ -291,6 +291,10 @@ fn counts_are_of_rows_that_stay() {
         ],
     };
     assert_eq!(applied, expected);
+    let counts = |batch: &Batch| (batch.count(|_| true), batch.count(|route| route.is_none()), batch.count(|_| false));
+    assert_eq!(counts(&batch), (2, 1, 0));
+    batch.release();
+    assert_eq!((counts(&batch), batch.size()), ((2, 1, 0), 0));
 }
 
 #[test]

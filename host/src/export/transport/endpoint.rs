@@ -235,7 +235,12 @@ impl Target {
         match &self.clients {
             Clients::Http2(clients) => {
                 let request = || self.request(path, headers, ());
-                clients[threads::current()].post(request, content, limit, self).await
+                let answer = clients[threads::current()].post(request, content, limit, self).await;
+                // Another thread may have failed to connect, which this one need not do.
+                if answer.is_ok() && self.is_avoided() {
+                    self.connecting().succeed();
+                }
+                answer
             }
             Clients::Any(clients) => {
                 let request = self.request(path, headers, content.clone().into());

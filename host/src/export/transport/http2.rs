@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -39,26 +39,44 @@ pub(super) struct Http2 {
     end: CancellationToken,
 }
 
-/// An open connection. Each request has a clone until its answer has come.
+/// A connection, which may have ended.
 #[derive(Debug, Clone)]
 struct Connection {
     requests: SendRequest<Data>,
-    /// Whether a request has used it since its task looked last.
-    is_used: Arc<AtomicBool>,
+    life: Arc<Life>,
 }
+
+/// What happens on a connection.
+#[derive(Debug, Default)]
+struct Life {
+    /// How many requests are under way.
+    requests: AtomicUsize,
+    /// Whether there was one, and whether one was answered, since somebody looked last.
+    was_used: AtomicBool,
+    was_heard: AtomicBool,
+}
+
+/// Counts one request until it is dropped.
+struct UnderWay<'a>(&'a Life);
 
 type Data = Chain<Bytes, Bytes>;
 
-/// A request came to nothing.
-struct Broken {
-    error: h2::Error,
-    /// Nobody has worked on it: it was not sent, or its other end says so.
-    is_unprocessed: bool,
+/// Why a request came to nothing.
+enum Broken {
+    /// The connection had ended before.
+    Unsent(h2::Error),
+    /// It was sent, and nobody has worked on it, as the other side says.
+    Unprocessed(h2::Error),
+    /// Nobody knows what has become of it.
+    Lost(h2::Error),
 }
 
 /// How often a request is sent in all where nobody has worked on it before. A destination that restarts, or that sheds
 /// connections, does that to the requests that cross its farewell.
 const ATTEMPTS: u32 = 2;
+
+/// How large the head of an answer and its trailers may be, in bytes: what receivers take here, too.
+const MAX_HEAD: u32 = 16 << 10;
 
 /// How many requests may be under way before the other side has said how many it takes. Those above that are refused,
 /// and few destinations take fewer.
@@ -87,25 +105,35 @@ impl Http2 {
         limit: Duration,
         target: &Target,
     ) -> Result<Answer, Failure> {
-        let mut attempt = 1;
+        let mut attempts = ATTEMPTS;
         loop {
             let open = self.open().clone();
+            let is_old = open.is_some();
             let connection = match open {
                 Some(connection) => connection,
                 None => self.connect(limit, target).await.map_err(Failure::Connect)?,
             };
-            connection.is_used.store(true, Ordering::Relaxed);
-            match connection.send(request(), content.clone()).await {
-                Err(Broken { error, is_unprocessed: true }) if attempt < ATTEMPTS => {
-                    tracing::debug!(%error, "a request that was not taken is sent again");
-                    attempt += 1;
-                    // One that refuses a single request takes others.
-                    if !error.is_reset() {
-                        self.forget(&connection);
-                    }
+            let broken = match connection.send(request(), content.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(broken) => broken,
+            };
+            let (error, is_sent_again) = match broken {
+                // It had ended when it was taken, so this was no attempt.
+                Broken::Unsent(error) => (error, is_old),
+                Broken::Unprocessed(error) => {
+                    attempts -= 1;
+                    (error, attempts > 0)
                 }
-                answer => return answer.map_err(|broken| Failure::Broken(chain(&broken.error))),
+                Broken::Lost(error) => (error, false),
+            };
+            // One that refuses a single request takes others.
+            if !error.is_reset() {
+                self.forget(&connection);
             }
+            if !is_sent_again {
+                return Err(Failure::Broken(chain(&error)));
+            }
+            tracing::debug!(%error, "a request that was not looked at is sent again");
         }
     }
 
@@ -146,18 +174,18 @@ impl Http2 {
     async fn open_anew(&self) -> Result<Connection, String> {
         let stream = self.connector.connect().await.map_err(|error| error.to_string())?;
         let mut builder = Builder::new();
-        builder.initial_max_send_streams(FIRST_STREAMS).enable_push(false);
+        builder.initial_max_send_streams(FIRST_STREAMS).max_header_list_size(MAX_HEAD).enable_push(false);
         let opened = builder.handshake(stream).await;
         let (requests, connection) =
             opened.map_err(|error| format!("can't connect to {}: {}", self.connector.place(), chain(&error)))?;
-        let is_used = Arc::new(AtomicBool::new(true));
-        tokio::spawn(serve(connection, Arc::clone(&is_used), self.keepalive, self.end.clone()));
-        Ok(Connection { requests, is_used })
+        let life = Arc::<Life>::default();
+        tokio::spawn(serve(connection, Arc::clone(&life), self.keepalive, self.end.clone()));
+        Ok(Connection { requests, life })
     }
 
     /// Lets the next request make another connection than this one.
     fn forget(&self, connection: &Connection) {
-        self.open().take_if(|open| Arc::ptr_eq(&open.is_used, &connection.is_used));
+        self.open().take_if(|open| Arc::ptr_eq(&open.life, &connection.life));
     }
 
     fn open(&self) -> MutexGuard<'_, Option<Connection>> {
@@ -167,8 +195,8 @@ impl Http2 {
 
 impl Connection {
     async fn send(&self, request: Request<()>, content: Content) -> Result<Answer, Broken> {
-        let unsent = |error| Broken { error, is_unprocessed: true };
-        let (answer, mut stream) = self.requests.clone().send_request(request, false).map_err(unsent)?;
+        let _under_way = self.life.begin();
+        let (answer, mut stream) = self.requests.clone().send_request(request, false).map_err(Broken::Unsent)?;
         // What the windows have no room for yet waits there.
         stream.send_data(content.head.chain(content.body), true)?;
         let (head, mut body) = answer.await?.into_parts();
@@ -182,7 +210,26 @@ impl Connection {
             received.extend_from_slice(&data);
         }
         let trailers = body.trailers().await?;
+        self.life.was_heard.store(true, Ordering::Relaxed);
         Ok(Answer { status: head.status, headers: head.headers, body: Some(received.freeze()), trailers })
+    }
+}
+
+impl Life {
+    fn begin(&self) -> UnderWay<'_> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.was_used.store(true, Ordering::Relaxed);
+        UnderWay(self)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -191,26 +238,27 @@ impl From<h2::Error> for Broken {
     /// certain that nobody has worked on them.
     fn from(error: h2::Error) -> Self {
         let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-        let is_unprocessed = error.is_remote() && (error.is_go_away() || is_refused);
-        Self { error, is_unprocessed }
+        if error.is_remote() && (error.is_go_away() || is_refused) {
+            Self::Unprocessed(error)
+        } else {
+            Self::Lost(error)
+        }
     }
 }
 
 /// Reads and writes for all requests of a connection, until it ends, is idle for long, or gives no sign of life.
 async fn serve(
     mut connection: h2::client::Connection<Stream, Data>,
-    is_used: Arc<AtomicBool>,
+    life: Arc<Life>,
     keepalive: ClientKeepalive,
     end: CancellationToken,
 ) {
     let mut pings = connection.ping_pong().expect("nobody else has taken it");
-    // This task and the next request hold one each.
-    let is_idle = || Arc::strong_count(&is_used) <= 2;
     let supervise = async {
         tokio::select! {
             () = end.cancelled() => "nobody needs it any more",
-            () = idle(&is_used, is_idle) => "it was idle",
-            () = silent(&mut pings, keepalive, is_idle) => "its other end gives no sign of life",
+            () = idle(&life) => "it was idle",
+            () = silent(&mut pings, keepalive, &life) => "its other end gives no sign of life",
         }
     };
     tokio::select! {
@@ -222,24 +270,25 @@ async fn serve(
     }
 }
 
-/// Waits until no request has used the connection for [`IDLE`].
-async fn idle(is_used: &AtomicBool, is_idle: impl Fn() -> bool) {
+/// Waits until no request has used the connection for [`IDLE`], or up to twice as long.
+async fn idle(life: &Life) {
     loop {
         sleep(IDLE).await;
-        if !is_used.swap(false, Ordering::Relaxed) && is_idle() {
+        if !life.was_used.swap(false, Ordering::Relaxed) && life.is_idle() {
             return;
         }
     }
 }
 
-/// Waits until the connection's other end doesn't answer any more.
-async fn silent(pings: &mut PingPong, keepalive: ClientKeepalive, is_idle: impl Fn() -> bool) {
+/// Waits until the connection's other end doesn't answer any more. It is asked when it has said nothing for long.
+async fn silent(pings: &mut PingPong, keepalive: ClientKeepalive, life: &Life) {
     if keepalive.time.is_zero() {
         return std::future::pending().await;
     }
     loop {
         sleep(keepalive.time).await;
-        if is_idle() && !keepalive.permit_without_stream {
+        let is_heard = life.was_heard.swap(false, Ordering::Relaxed);
+        if is_heard || (life.is_idle() && !keepalive.permit_without_stream) {
             continue;
         }
         if !matches!(timeout(keepalive.timeout, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {

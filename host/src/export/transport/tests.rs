@@ -279,3 +279,18 @@ async fn an_answer_without_end_is_not_kept() {
     let answer = transport.post("/v1/logs", &HeaderMap::new(), &content, None).await.unwrap();
     assert_eq!((answer.status, answer.body), (StatusCode::OK, None));
 }
+
+#[tokio::test]
+async fn an_address_that_works_is_no_longer_avoided() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Destination::parse_url(&format!("http://{}/prefix", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(axum::serve(listener, named("up", &Arc::default())).into_future());
+    let transport = Transport::new([&endpoint], &Settings { http2_only: true, ..settings() });
+    assert_eq!(send(&transport).await.unwrap(), "up");
+    let target = Arc::clone(&transport.known()[0].1);
+    // As a thread without a connection leaves it whose request has gone away.
+    drop(target.connecting());
+    assert!(target.is_avoided());
+    assert_eq!(send(&transport).await.unwrap(), "up");
+    assert!(!target.is_avoided());
+}

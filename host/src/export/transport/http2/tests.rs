@@ -1,6 +1,6 @@
 use std::sync::atomic::AtomicUsize;
 
-use futures::future::join_all;
+use futures::{FutureExt as _, future::join_all};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,8 +23,6 @@ enum Fate {
     Crossed,
     /// It is read, and the connection breaks.
     Lost,
-    /// Nothing happens.
-    Ignored,
 }
 
 /// A destination with a fate for each request in turn, the last of which stays.
@@ -39,10 +37,23 @@ struct Server {
     ended: Arc<AtomicUsize>,
 }
 
+/// How long what should happen soon may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a server says first.
+const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+/// A socket, and the way there.
+async fn raw(keepalive: ClientKeepalive) -> (TcpListener, Transport) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Destination::parse_url(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let settings = Settings { http2_only: true, tls: None, keepalive, connect_timeout: Duration::from_secs(60) };
+    (listener, Transport::new([&endpoint], &settings))
+}
+
 impl Server {
-    async fn start(fates: &[Fate], keepalive: ClientKeepalive) -> (Self, Transport) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Destination::parse_url(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    async fn start(fates: &[Fate]) -> (Self, Transport) {
+        let (listener, transport) = raw(ClientKeepalive::default()).await;
         let server = Self {
             fates: fates.into(),
             requests: Arc::default(),
@@ -51,8 +62,7 @@ impl Server {
             ended: Arc::default(),
         };
         tokio::spawn(server.clone().accept(listener));
-        let settings = Settings { http2_only: true, tls: None, keepalive, connect_timeout: Duration::from_secs(60) };
-        (server, Transport::new([&endpoint], &settings))
+        (server, transport)
     }
 
     async fn accept(self, listener: TcpListener) {
@@ -71,7 +81,6 @@ impl Server {
 
     /// Says, when a request has come, that no request will be looked at.
     async fn say_farewell(&self, mut stream: TcpStream) {
-        const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
         const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         stream.write_all(&SETTINGS).await.unwrap();
         let mut read = Vec::new();
@@ -91,12 +100,6 @@ impl Server {
             match *self.fates.get(nth).unwrap_or_else(|| self.fates.last().expect("a fate")) {
                 Fate::Refused => answer.send_reset(Reason::REFUSED_STREAM),
                 Fate::Lost => return,
-                Fate::Ignored => {
-                    drop(tokio::spawn(async move {
-                        let _kept = (request, answer);
-                        std::future::pending::<()>().await;
-                    }));
-                }
                 Fate::Crossed => unreachable!("it is not looked at"),
                 Fate::Taken(size) => {
                     let bytes = Arc::clone(&self.bytes);
@@ -131,7 +134,7 @@ async fn send(transport: &Transport, body: usize) -> Result<Answer, String> {
 #[tokio::test]
 async fn requests_share_a_connection_and_large_ones_arrive_whole() {
     const LARGE: usize = 1 << 20;
-    let (server, transport) = Server::start(&[Fate::Taken(3)], ClientKeepalive::default()).await;
+    let (server, transport) = Server::start(&[Fate::Taken(3)]).await;
     let answers = join_all((0..50).map(|n| send(&transport, if n == 7 { LARGE } else { n }))).await;
     for answer in answers {
         let answer = answer.unwrap();
@@ -145,16 +148,16 @@ async fn requests_share_a_connection_and_large_ones_arrive_whole() {
 
 #[tokio::test]
 async fn an_answer_that_is_too_large_is_not_kept() {
-    let (_server, transport) = Server::start(&[Fate::Taken(MAX_ANSWER + 1)], ClientKeepalive::default()).await;
+    let (_server, transport) = Server::start(&[Fate::Taken(MAX_ANSWER + 1)]).await;
     let answer = send(&transport, 1).await.unwrap();
     assert_eq!((answer.status, answer.body), (StatusCode::OK, None));
-    let (_server, transport) = Server::start(&[Fate::Taken(MAX_ANSWER)], ClientKeepalive::default()).await;
+    let (_server, transport) = Server::start(&[Fate::Taken(MAX_ANSWER)]).await;
     assert_eq!(send(&transport, 1).await.unwrap().body.unwrap().len(), MAX_ANSWER);
 }
 
 /// What becomes of one request whose attempts meet `fates`, and how many attempts and connections it takes.
 async fn check(fates: &[Fate], succeeds: bool, seen: (usize, usize)) {
-    let (server, transport) = Server::start(fates, ClientKeepalive::default()).await;
+    let (server, transport) = Server::start(fates).await;
     let answer = send(&transport, 100).await;
     assert_eq!(answer.is_ok(), succeeds, "{fates:?}: {answer:?}");
     assert_eq!(server.seen(), seen, "{fates:?}");
@@ -170,6 +173,7 @@ async fn what_nobody_has_worked_on_is_sent_again_and_nothing_else() {
     check(&[Fate::Refused, Fate::Taken(1)], true, (2, 1)).await;
     check(&[Fate::Refused, Fate::Refused, Fate::Taken(1)], false, (2, 1)).await;
     check(&[Fate::Crossed, Fate::Taken(1)], true, (2, 2)).await;
+    check(&[Fate::Crossed, Fate::Refused, Fate::Taken(1)], false, (2, 2)).await;
     check(&[Fate::Lost, Fate::Taken(1)], false, (1, 1)).await;
 }
 
@@ -181,11 +185,9 @@ async fn a_connection_that_gives_no_sign_of_life_is_given_up() {
         permit_without_stream: false,
     };
     // It accepts connections and reads nothing.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = Destination::parse_url(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    let settings = Settings { http2_only: true, tls: None, keepalive, connect_timeout: Duration::from_secs(60) };
-    let error = send(&Transport::new([&endpoint], &settings), 1).await.unwrap_err();
-    assert!(!error.is_empty() && !error.contains("can't connect"), "{error}");
+    let (_listener, transport) = raw(keepalive).await;
+    let error = timeout(PATIENCE, send(&transport, 1)).await.expect("it is given up").unwrap_err();
+    assert!(!error.contains("can't connect"), "{error}");
 }
 
 #[tokio::test]
@@ -195,25 +197,41 @@ async fn one_that_answers_pings_may_take_its_time() {
         timeout: Duration::from_secs(60),
         permit_without_stream: false,
     };
-    let (server, transport) = Server::start(&[Fate::Ignored, Fate::Taken(1)], keepalive).await;
-    let waiting = tokio::spawn(async move { (send(&transport, 1).await, transport).0 });
-    while server.seen().0 == 0 {
-        tokio::task::yield_now().await;
-    }
-    for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    assert!(!waiting.is_finished());
-    waiting.abort();
+    let (listener, transport) = raw(keepalive).await;
+    let (answer, ()) = tokio::join!(send(&transport, 1), async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(&SETTINGS).await.unwrap();
+        stream.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()]).await.unwrap();
+        let mut pings = 0;
+        while pings < 5 {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let [high, middle, low, kind, flags, ..] = head;
+            let mut content = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
+            stream.read_exact(&mut content).await.unwrap();
+            const PING: u8 = 6;
+            if kind == PING && flags == 0 {
+                stream.write_all(&[0, 0, 8, PING, 1, 0, 0, 0, 0]).await.unwrap();
+                stream.write_all(&content).await.unwrap();
+                pings += 1;
+            }
+        }
+        // The head of an answer, `:status: 200`, and its end.
+        stream.write_all(&[0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88]).await.unwrap();
+    });
+    assert_eq!(answer.unwrap().status, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_connection_is_closed_when_it_is_idle_or_nobody_needs_it() {
-    let (server, transport) = Server::start(&[Fate::Taken(1)], ClientKeepalive::default()).await;
+    let (server, transport) = Server::start(&[Fate::Taken(1)]).await;
     let ended = async |count| {
-        while server.ended.load(Ordering::Relaxed) < count {
-            tokio::task::yield_now().await;
-        }
+        let all = async {
+            while server.ended.load(Ordering::Relaxed) < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, all).await.expect("it ends");
     };
     send(&transport, 1).await.unwrap();
     tokio::time::pause();
@@ -230,4 +248,19 @@ async fn a_connection_is_closed_when_it_is_idle_or_nobody_needs_it() {
     assert_eq!(server.seen(), (2, 2));
     drop(transport);
     ended(2).await;
+}
+
+#[tokio::test]
+async fn the_next_one_connects_where_the_first_has_gone_away() {
+    let (listener, transport) = raw(ClientKeepalive::default()).await;
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let answers = join_all((0..5).map(|_| send(&transport, 1))).await;
+    for answer in answers {
+        assert!(answer.unwrap_err().starts_with(&format!("can't connect to {address}: ")));
+    }
+    let (server, _) = Server::start(&[Fate::Taken(1)]).await;
+    tokio::spawn(server.accept(TcpListener::bind(address).await.unwrap()));
+    assert!(send(&transport, 1).now_or_never().is_none(), "it has gone before there is a connection");
+    send(&transport, 1).await.unwrap();
 }
