@@ -1,4 +1,6 @@
 //! Export requests, prepared before anything is measured.
+use std::io::{self, Read as _};
+
 use bytes::Bytes;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
@@ -98,12 +100,33 @@ impl Compression {
         }
     }
 
+    /// The one of this name in `grpc-encoding`.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "identity" => Some(Self::None),
+            "gzip" => Some(Self::Gzip),
+            "zstd" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    /// What was compressed so, as far as `most` bytes.
+    pub(crate) fn decompress(self, content: &[u8], most: u64) -> io::Result<Vec<u8>> {
+        let mut message = Vec::new();
+        match self {
+            Self::None => content.take(most).read_to_end(&mut message)?,
+            Self::Gzip => flate2::read::MultiGzDecoder::new(content).take(most).read_to_end(&mut message)?,
+            Self::Zstd => zstd::Decoder::new(content)?.take(most).read_to_end(&mut message)?,
+        };
+        Ok(message)
+    }
+
     pub(crate) fn compress(self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::None => message.to_vec(),
             Self::Gzip => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-                let written = std::io::Write::write_all(&mut encoder, message).and_then(|()| encoder.finish());
+                let written = io::Write::write_all(&mut encoder, message).and_then(|()| encoder.finish());
                 written.expect("memory takes what is written")
             }
             Self::Zstd => {

@@ -65,6 +65,11 @@ const SPIKE_PART: u32 = 5;
 /// encoded for a destination.
 pub(super) const COPIES: usize = 3;
 
+/// How many MiB a request of so many bytes takes while it is under way.
+pub(super) fn under_way(size: usize) -> usize {
+    size.saturating_mul(COPIES).div_ceil(MIB)
+}
+
 /// A tebibyte.
 const LARGEST_LIMIT_MIB: u32 = 1 << 20;
 
@@ -98,11 +103,10 @@ impl MemoryLimiter {
     /// What it comes to. By default the largest request that `receivers` take has room in the spike, as often as it may
     /// be there at once.
     fn limit(self, receivers: &BTreeMap<String, Receiver>) -> MemoryLimit {
-        let room = || largest_request(receivers).saturating_mul(COPIES).div_ceil(MIB);
         let spike = match (self.spike, self.limit) {
             (Some(spike), _) => spike as usize,
             (None, Some(limit)) => (limit / SPIKE_PART) as usize,
-            (None, None) => room(),
+            (None, None) => under_way(largest_request(receivers)),
         };
         let limit = self.limit.map_or(SHARED_MIB as usize + spike, |limit| limit as usize);
         MemoryLimit { bytes: limit * MIB, spike: spike * MIB }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Spanned};
 use super::endpoint::Address;
-use super::extensions::{COPIES, Started};
+use super::extensions::{COPIES, Started, under_way};
 use super::node::Node;
 use super::pipelines::Defined;
 use super::read::{Keys, Reader, nearest};
@@ -86,7 +86,7 @@ impl Reader {
     /// Warns of listeners whose largest request would never fit into the memory limiter: its sender would try for good.
     fn largest_fits(&mut self, config: &Config) {
         for (listener, size) in config.receivers.values().flat_map(Receiver::largest_requests) {
-            let needed = size.saturating_mul(COPIES).div_ceil(MIB);
+            let needed = under_way(size);
             if needed <= config.memory_limit.bytes / MIB {
                 continue;
             }

@@ -17,7 +17,10 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use self::endpoint::{Endpoint, Target};
+use self::{
+    connect::ConnectError,
+    endpoint::{Endpoint, Target},
+};
 use super::Cause;
 use crate::{
     config::{ClientKeepalive, Destination},
@@ -78,6 +81,12 @@ enum Failure {
     Connect(String),
     /// The connection or the request broke.
     Broken(String),
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error.to_string())
+    }
 }
 
 /// In bytes: what the OTLP specification limits answers to.

@@ -1,12 +1,7 @@
 //! OTLP/gRPC over one connection, with as little as it takes: bodies are prepared and never copied.
-use std::{
-    io::{self, Read as _},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use flate2::read::GzDecoder;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, Response, StatusCode};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
@@ -144,16 +139,12 @@ fn taken(response: &Response<Vec<u8>>) -> Answer {
         _ => return Answer::Refused("no message".into()),
     };
     let encoding = response.headers().get("grpc-encoding").and_then(|encoding| encoding.to_str().ok());
-    let message = match (is_compressed, encoding) {
-        (false, _) => Ok(message.to_vec()),
-        (true, Some("gzip")) => {
-            let mut plain = Vec::new();
-            GzDecoder::new(message).take(LONGEST).read_to_end(&mut plain).map(|_| plain)
-        }
-        (true, Some("zstd")) => zstd::bulk::decompress(message, LONGEST as usize),
+    let compression = match (is_compressed, encoding.and_then(Compression::from_name)) {
+        (false, _) => Compression::None,
+        (true, Some(compression @ (Compression::Gzip | Compression::Zstd))) => compression,
         (true, _) => return Answer::Refused("a message compressed in no known way".into()),
     };
-    match message.map(|message| ExportLogsServiceResponse::decode(&*message)) {
+    match compression.decompress(message, LONGEST).map(|message| ExportLogsServiceResponse::decode(&*message)) {
         Ok(Ok(response)) => {
             let rejected = response.partial_success.map_or(0, |partial| partial.rejected_log_records);
             Answer::Taken { rejected: rejected.max(0).unsigned_abs() }

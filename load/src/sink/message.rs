@@ -1,5 +1,5 @@
 //! A gRPC message: counted while it comes, kept to be looked at.
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 
 use bytes::{Buf as _, Bytes};
 use flate2::write::MultiGzDecoder;
@@ -40,12 +40,9 @@ enum Counter {
 impl Incoming {
     /// A message of a call with this `grpc-encoding`, which `keeps` its content.
     pub(super) fn new(encoding: Option<&str>, keeps: bool) -> io::Result<Self> {
-        let compression = match encoding {
-            None | Some("identity") => Compression::None,
-            Some("gzip") => Compression::Gzip,
-            Some("zstd") => Compression::Zstd,
-            Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "an unknown grpc-encoding")),
-        };
+        let unknown = || io::Error::new(io::ErrorKind::InvalidData, "an unknown grpc-encoding");
+        let compression =
+            encoding.map_or(Ok(Compression::None), |name| Compression::from_name(name).ok_or_else(unknown))?;
         Ok(Self {
             compression,
             prefix: Vec::with_capacity(PREFIX),
@@ -90,16 +87,7 @@ impl Incoming {
 impl Content {
     /// The message, uncompressed.
     pub(super) fn message(&self) -> io::Result<Vec<u8>> {
-        let content = self.pieces.concat();
-        match self.compression {
-            Compression::None => Ok(content),
-            Compression::Gzip => {
-                let mut message = Vec::new();
-                flate2::read::MultiGzDecoder::new(&*content).read_to_end(&mut message)?;
-                Ok(message)
-            }
-            Compression::Zstd => zstd::decode_all(&*content),
-        }
+        self.compression.decompress(&self.pieces.concat(), u64::MAX)
     }
 }
 

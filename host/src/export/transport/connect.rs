@@ -56,7 +56,7 @@ trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("can't connect to {place}: {reason}")]
 pub(super) struct ConnectError {
     place: Place,
@@ -76,15 +76,16 @@ impl Connector {
         Self { place, tcp, tls, timeout: settings.connect_timeout }
     }
 
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    /// That it can't connect, and why.
+    pub(super) fn error(&self, reason: String) -> ConnectError {
+        self.place.error(reason)
     }
 
     /// Makes a connection, within the configured time.
     pub(super) async fn connect(&self) -> Result<Stream, ConnectError> {
         let connected = timeout(self.timeout, self.clone().unbounded()).await;
         let connected = connected.unwrap_or_else(|_| Err(format!("no connection within {:?}", self.timeout)));
-        connected.map_err(|reason| ConnectError { place: self.place.clone(), reason })
+        connected.map_err(|reason| self.error(reason))
     }
 
     async fn unbounded(mut self) -> Result<Stream, String> {
@@ -152,6 +153,13 @@ impl AsyncWrite for Stream {
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
+    }
+}
+
+impl Place {
+    /// That it can't be connected to, and why.
+    pub(super) fn error(&self, reason: String) -> ConnectError {
+        ConnectError { place: self.clone(), reason }
     }
 }
 

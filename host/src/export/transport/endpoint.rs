@@ -265,10 +265,7 @@ impl Target {
                 return read(answer.await.map_err(|error| self.failure(&error))?).await;
             }
             Either::Right((Err(_), _)) => {
-                return Err(Failure::Connect(format!(
-                    "can't connect to {}: no connection within {limit:?}",
-                    self.place
-                )));
+                return Err(self.place.error(format!("no connection within {limit:?}")).into());
             }
         };
         if !matches!(answer, Err(Failure::Connect(_))) {
@@ -299,7 +296,7 @@ impl Target {
             return Failure::Connect(chain(cause));
         }
         // Requests that share a connection wait for the first of them to make it, which alone learns the reason.
-        Failure::Connect(format!("can't connect to {}: another request could not, or gave up", self.place))
+        self.place.error("another request could not, or gave up".to_owned()).into()
     }
 
     fn uri(&self, path: &str) -> Uri {

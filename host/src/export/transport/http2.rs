@@ -17,11 +17,11 @@ use h2::{
 };
 use http::Request;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Answer, Content, Failure, MAX_ANSWER, chain,
-    connect::{Connector, Stream},
+    connect::{ConnectError, Connector, Stream},
     endpoint::{IDLE, Target},
 };
 use crate::config::ClientKeepalive;
@@ -33,9 +33,8 @@ pub(super) struct Http2 {
     keepalive: ClientKeepalive,
     open: Mutex<Option<Connection>>,
     /// Held by whoever connects, so that only one does: when the last one who tried has failed, and why.
-    connecting: tokio::sync::Mutex<Option<(Instant, String)>>,
-    /// Ends with the connection.
-    _end: DropGuard,
+    connecting: tokio::sync::Mutex<Option<(Instant, ConnectError)>>,
+    /// Cancelled when nobody needs the connection any more.
     end: CancellationToken,
 }
 
@@ -85,15 +84,8 @@ const FIRST_STREAMS: usize = 100;
 impl Http2 {
     /// Nothing is connected yet.
     pub(super) fn new(connector: Connector, keepalive: ClientKeepalive) -> Self {
-        let end = CancellationToken::new();
-        Self {
-            connector,
-            keepalive,
-            open: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
-            _end: end.clone().drop_guard(),
-            end,
-        }
+        let (open, connecting) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { connector, keepalive, open, connecting, end: CancellationToken::new() }
     }
 
     /// Sends one request of `content` and reads its answer. The connection is there, or is made, within `limit`; that it
@@ -111,7 +103,7 @@ impl Http2 {
             let is_old = open.is_some();
             let connection = match open {
                 Some(connection) => connection,
-                None => self.connect(limit, target).await.map_err(Failure::Connect)?,
+                None => self.connect(limit, target).await?,
             };
             let broken = match connection.send(request(), content.clone()).await {
                 Ok(answer) => return Ok(answer),
@@ -137,47 +129,45 @@ impl Http2 {
         }
     }
 
-    async fn connect(&self, limit: Duration, target: &Target) -> Result<Connection, String> {
+    async fn connect(&self, limit: Duration, target: &Target) -> Result<Connection, ConnectError> {
         let connecting = target.connecting();
         let connected = timeout(limit, self.connect_in_turn()).await;
-        let connected = connected.unwrap_or_else(|_| {
-            Err(format!("can't connect to {}: no connection within {limit:?}", self.connector.place()))
-        })?;
+        let connected =
+            connected.unwrap_or_else(|_| Err(self.connector.error(format!("no connection within {limit:?}"))))?;
         connecting.succeed();
         Ok(connected)
     }
 
     /// Connects, unless somebody else has done so meanwhile, or has tried in vain.
-    async fn connect_in_turn(&self) -> Result<Connection, String> {
+    async fn connect_in_turn(&self) -> Result<Connection, ConnectError> {
         let wanted = Instant::now();
         let mut failed = self.connecting.lock().await;
         if let Some(connection) = &*self.open() {
             return Ok(connection.clone());
         }
-        if let Some((when, reason)) = &*failed
+        if let Some((when, error)) = &*failed
             && *when >= wanted
         {
-            return Err(reason.clone());
+            return Err(error.clone());
         }
         match self.open_anew().await {
             Ok(connection) => {
                 *self.open() = Some(connection.clone());
                 Ok(connection)
             }
-            Err(reason) => {
-                *failed = Some((Instant::now(), reason.clone()));
-                Err(reason)
+            Err(error) => {
+                *failed = Some((Instant::now(), error.clone()));
+                Err(error)
             }
         }
     }
 
-    async fn open_anew(&self) -> Result<Connection, String> {
-        let stream = self.connector.connect().await.map_err(|error| error.to_string())?;
+    async fn open_anew(&self) -> Result<Connection, ConnectError> {
+        let stream = self.connector.connect().await?;
         let mut builder = Builder::new();
         builder.initial_max_send_streams(FIRST_STREAMS).max_header_list_size(MAX_HEAD).enable_push(false);
         let opened = builder.handshake(stream).await;
-        let (requests, connection) =
-            opened.map_err(|error| format!("can't connect to {}: {}", self.connector.place(), chain(&error)))?;
+        let (requests, connection) = opened.map_err(|error| self.connector.error(chain(&error)))?;
         let life = Arc::<Life>::default();
         tokio::spawn(serve(connection, Arc::clone(&life), self.keepalive, self.end.clone()));
         Ok(Connection { requests, life })
@@ -190,6 +180,12 @@ impl Http2 {
 
     fn open(&self) -> MutexGuard<'_, Option<Connection>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Http2 {
+    fn drop(&mut self) {
+        self.end.cancel();
     }
 }
 

@@ -51,6 +51,11 @@ async fn raw(keepalive: ClientKeepalive) -> (TcpListener, Transport) {
     (listener, Transport::new([&endpoint], &settings))
 }
 
+/// A connection with a request is asked for a sign of life at once, which may take so long.
+fn pinged(timeout: Duration) -> ClientKeepalive {
+    ClientKeepalive { time: Duration::from_millis(1), timeout, permit_without_stream: false }
+}
+
 impl Server {
     async fn start(fates: &[Fate]) -> (Self, Transport) {
         let (listener, transport) = raw(ClientKeepalive::default()).await;
@@ -179,25 +184,15 @@ async fn what_nobody_has_worked_on_is_sent_again_and_nothing_else() {
 
 #[tokio::test]
 async fn a_connection_that_gives_no_sign_of_life_is_given_up() {
-    let keepalive = ClientKeepalive {
-        time: Duration::from_millis(1),
-        timeout: Duration::from_millis(1),
-        permit_without_stream: false,
-    };
     // It accepts connections and reads nothing.
-    let (_listener, transport) = raw(keepalive).await;
+    let (_listener, transport) = raw(pinged(Duration::from_millis(1))).await;
     let error = timeout(PATIENCE, send(&transport, 1)).await.expect("it is given up").unwrap_err();
     assert!(!error.contains("can't connect"), "{error}");
 }
 
 #[tokio::test]
 async fn one_that_answers_pings_may_take_its_time() {
-    let keepalive = ClientKeepalive {
-        time: Duration::from_millis(1),
-        timeout: Duration::from_secs(60),
-        permit_without_stream: false,
-    };
-    let (listener, transport) = raw(keepalive).await;
+    let (listener, transport) = raw(pinged(PATIENCE)).await;
     let (answer, ()) = tokio::join!(send(&transport, 1), async {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(&SETTINGS).await.unwrap();
