@@ -10,7 +10,12 @@ use std::{
 
 use bytes::BufMut as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::io::poll_read_buf;
+use tokio_util::io::{poll_read_buf, poll_write_buf};
+
+pub(crate) use self::outgoing::Lendings;
+use self::outgoing::Outgoing;
+
+mod outgoing;
 
 /// A connection that reads ahead, and that gathers what its task writes until the task's next turn. So frames of one
 /// message, and answers to requests that were done at the same time, go out together.
@@ -24,8 +29,8 @@ pub(crate) struct Buffered<T> {
     incoming: Buffer,
     /// How much is read ahead the next time.
     ahead: usize,
-    /// What is still to be written.
-    outgoing: Buffer,
+    outgoing: Outgoing,
+    lendings: Lendings,
     flush: Flush,
 }
 
@@ -54,8 +59,11 @@ const READ: usize = 32 << 10;
 /// What is read ahead of a frame is copied, and the rest of a large one is not.
 const HEADS: usize = 1 << 10;
 
-/// How much is gathered, in bytes: four of HTTP/2's usual frames and their heads, about what the system sends at once.
+/// How much is copied to be gathered, in bytes: four of HTTP/2's usual frames and their heads.
 const GATHERED: usize = 4 * (16 << 10) + 256;
+
+/// How much is gathered in all, in bytes, with what is lent and not copied.
+const KEPT: usize = 256 << 10;
 
 /// How often a flush is put off while the task reads nothing.
 const PATIENCE: u8 = 32;
@@ -97,23 +105,25 @@ impl Buffer {
 
 impl<T> Buffered<T> {
     pub(crate) fn new(io: T) -> Self {
-        Self { io, incoming: Buffer::default(), ahead: READ, outgoing: Buffer::default(), flush: Flush::Unasked }
+        let (incoming, outgoing, lendings) = (Buffer::default(), Outgoing::default(), Lendings::default());
+        Self { io, incoming, ahead: READ, outgoing, lendings, flush: Flush::Unasked }
+    }
+
+    /// Where requests lend their bytes, so that those need not be copied.
+    pub(crate) fn lendings(&self) -> &Lendings {
+        &self.lendings
     }
 }
 
 impl<T: AsyncWrite + Unpin> Buffered<T> {
     /// Writes all that was gathered.
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.outgoing.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(context, self.outgoing.left()))?;
-            if written == 0 {
+        while self.outgoing.len() > 0 {
+            if ready!(poll_write_buf(Pin::new(&mut self.io), context, &mut self.outgoing))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.outgoing.gone += written;
         }
-        if self.outgoing.bytes.capacity() > 0 {
-            self.outgoing.give_back(&OUTGOING);
-        }
+        self.outgoing.give_back();
         self.flush = Flush::Unasked;
         Poll::Ready(Ok(()))
     }
@@ -162,17 +172,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        if this.outgoing.left().len() + length > GATHERED {
+        if this.outgoing.copied() + length > GATHERED || this.outgoing.len() + length > KEPT {
             ready!(this.poll_drain(context))?;
             if length > GATHERED {
                 return Pin::new(&mut this.io).poll_write_vectored(context, slices);
             }
         }
-        if this.outgoing.bytes.capacity() == 0 {
-            this.outgoing = Buffer::new(&OUTGOING, GATHERED);
-        }
-        this.outgoing.forget_gone();
-        slices.iter().for_each(|slice| this.outgoing.bytes.extend_from_slice(slice));
+        slices.iter().for_each(|slice| this.outgoing.push(slice, &this.lendings));
         Poll::Ready(Ok(length))
     }
 
@@ -183,7 +189,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let deferred = match this.flush {
-            _ if this.outgoing.is_empty() => None,
+            _ if this.outgoing.len() == 0 => None,
             Flush::Unasked => Some(1),
             Flush::Deferred(times) => Some(times + 1).filter(|times| *times < PATIENCE),
             Flush::Due => None,

@@ -16,6 +16,7 @@ use crate::{
     config::{self, Config, Diagnostic, Diagnostics, Span},
     files::FileError,
     json,
+    payload::Payload,
     receive::{Request, Response},
     status::retry_delay,
 };
@@ -207,14 +208,15 @@ impl Exporter {
     ///
     /// # Errors
     /// [`ExportError`], when the destination did not take the request or did not say so in time.
-    pub async fn export(&self, mut request: Request) -> Result<Response, ExportError> {
+    pub async fn export(&self, request: impl Into<Request<Payload>>) -> Result<Response, ExportError> {
+        let mut request = request.into();
         if !self.has_timeout() {
             request.deadline.get_or_insert_with(|| retry::last(Instant::now(), None));
         }
         let answer = match &*self.kind {
             Kind::Otlp(otlp) => otlp.export(request).await,
-            Kind::File(file) => file.export(request).await,
-            Kind::Debug(debug) => debug.export(request).await,
+            Kind::File(file) => file.export(request.whole()).await,
+            Kind::Debug(debug) => debug.export(request.whole()).await,
         };
         answer.map_err(|cause| ExportError { exporter: self.name.clone(), cause })
     }

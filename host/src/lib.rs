@@ -28,6 +28,7 @@ mod hex;
 mod items;
 pub mod json;
 pub mod memory;
+pub mod payload;
 pub mod pipeline;
 pub mod receive;
 pub mod reload;

@@ -2,7 +2,7 @@
 //!
 //! A transport hands each request to a [`Handler`] and sends what it answers. What comes as JSON is made protobuf;
 //! otherwise nothing here looks inside a request.
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
 use ::http::HeaderMap;
 use bytes::{Buf, Bytes};
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     memory::{OverLimit, Reservation},
+    payload::Payload,
     status::Error,
 };
 
@@ -32,13 +33,13 @@ pub enum Signal {
     Profiles,
 }
 
-/// One export request.
+/// One export request, in one piece as receivers take it, or as a [`Payload`] on its way out.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct Request<B = Bytes> {
     /// Which message `body` is.
     pub signal: Signal,
     /// The protobuf message, uncompressed. Nobody has checked it yet.
-    pub body: Bytes,
+    pub body: B,
     /// The OTLP JSON that `body` was made from, where it came as such and is passed on untouched.
     pub json: Option<Bytes>,
     /// When the sender stops waiting for an answer, where it said so (`grpc-timeout`).
@@ -86,8 +87,31 @@ impl Request {
     }
 }
 
+impl<B> Request<B> {
+    /// The same request of another body.
+    pub(crate) fn with_body<T>(self, body: T) -> Request<T> {
+        let Self { signal, body: _, json, deadline, metadata, held } = self;
+        Request { signal, body, json, deadline, metadata, held }
+    }
+}
+
+impl From<Request> for Request<Payload> {
+    fn from(mut request: Request) -> Self {
+        let body = mem::take(&mut request.body);
+        request.with_body(body.into())
+    }
+}
+
+impl Request<Payload> {
+    /// The same in one piece.
+    pub(crate) fn whole(mut self) -> Request {
+        let body = mem::take(&mut self.body).whole();
+        self.with_body(body)
+    }
+}
+
 /// Memory for what is made of a request.
-impl Request {
+impl<B> Request<B> {
     /// Reserves `bytes` more.
     ///
     /// # Errors

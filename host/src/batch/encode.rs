@@ -2,7 +2,8 @@
 //!
 //! What goes out is put down as a list of segments first: ranges of the received bytes, of the replacements, and
 //! of a scratch buffer that holds what is new. An envelope's length is known once its segments are, so its header
-//! is left open until then. At the end each byte is copied once.
+//! is left open until then. At the end each byte is copied once; where much was received in a row that stays in a row,
+//! not even that.
 
 mod rewrite;
 
@@ -15,28 +16,38 @@ use super::change::Level;
 use super::index::{Resource, Scope, Span};
 use super::row::Row;
 use super::wire::{LEN, Reader, key, put_header};
+use crate::payload::{Payload, Piece};
 use rewrite::Edits;
 
 impl Batch {
     /// Encodes the rows that are left and whose route `select` accepts, as an `ExportLogsServiceRequest`, and says
     /// how many they are. `None` where there are none.
     ///
-    /// Where every row goes out as it came, the received bytes themselves do.
-    pub fn encode(&self, select: impl FnMut(Option<&str>) -> bool) -> Option<(Bytes, usize)> {
+    /// Where every row goes out as it came, the received bytes themselves do, and where most do, parts of them.
+    pub fn encode(&self, select: impl FnMut(Option<&str>) -> bool) -> Option<(Payload, usize)> {
+        self.encode_apart(select, APART)
+    }
+
+    /// The same, in parts where they have so many bytes on average.
+    pub(super) fn encode_apart(
+        &self,
+        select: impl FnMut(Option<&str>) -> bool,
+        apart: usize,
+    ) -> Option<(Payload, usize)> {
         let selected = self.selected(select);
         let everything =
             self.changes.is_empty() && self.replacements.is_empty() && self.live.len() == self.index.rows.len();
         if selected.iter().all(|&selected| selected) {
             if everything {
-                return (!self.is_empty()).then(|| (self.bytes.clone(), self.len()));
+                return (!self.is_empty()).then(|| (self.bytes.clone().into(), self.len()));
             }
-            return self.encode_rows(&self.live);
+            return self.encode_rows(&self.live, apart);
         }
         let rows: Vec<u32> = self.live.iter().copied().filter(|&row| selected[self.label_of(row)]).collect();
         if everything && rows.len() == self.live.len() && !rows.is_empty() {
-            return Some((self.bytes.clone(), rows.len()));
+            return Some((self.bytes.clone().into(), rows.len()));
         }
-        self.encode_rows(&rows)
+        self.encode_rows(&rows, apart)
     }
 
     /// Lets go of the bytes, when all that goes out is encoded. The rows can still be [counted](Self::count), and nothing
@@ -62,17 +73,18 @@ impl Batch {
         self.labels.get(row as usize).map_or(0, |&label| label.into())
     }
 
-    fn encode_rows(&self, rows: &[u32]) -> Option<(Bytes, usize)> {
+    fn encode_rows(&self, rows: &[u32], apart: usize) -> Option<(Payload, usize)> {
         if rows.is_empty() {
             return None;
         }
         let mut encoder = Encoder::new(self);
         encoder.request(rows);
-        let mut out = Vec::with_capacity(encoder.len);
-        encoder.drain_into(&mut out);
-        Some((out.into(), rows.len()))
+        Some((encoder.finish(apart), rows.len()))
     }
 }
+
+/// How large segments have to be on average, in bytes, to be sent from where they are: two records or three.
+const APART: usize = 1 << 10;
 
 /// Where a segment's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +152,24 @@ impl<'a> Encoder<'a> {
             out.extend_from_slice(&source[segment.start as usize..segment.end as usize]);
         }
         self.len = 0;
+    }
+
+    /// All that was written, in parts where they have so many bytes on average, and no less than half of what was received.
+    fn finish(mut self, apart: usize) -> Payload {
+        let received = &self.batch.bytes;
+        // The rest of what was received stays as long as they do.
+        let is_large = self.len / apart.max(1) >= self.segments.len() && self.len >= received.len() / 2;
+        if is_large && self.segments.iter().all(|segment| segment.source != Source::Replaced) {
+            let piece = |Segment { source, start, end }| Piece {
+                source: (source != Source::Received).into(),
+                range: start..end,
+            };
+            let pieces = self.segments.into_iter().map(piece).collect();
+            return Payload::of([received.clone(), self.scratch.into()], pieces);
+        }
+        let mut out = Vec::with_capacity(self.len);
+        self.drain_into(&mut out);
+        Bytes::from(out).into()
     }
 
     /// The content of a row's `LogRecord`.

@@ -2,7 +2,10 @@ use std::{future::poll_fn, task::Waker};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
+use bytes::Bytes;
+
 use super::*;
+use crate::memory::MemoryLimiter;
 
 /// One end of a pipe that notes how much is written to it and read from it at once.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ async fn what_is_written_in_one_turn_goes_out_in_the_next_one() {
     let mut arrived = [0; 29];
     far.read_exact(&mut arrived).await.unwrap();
     assert_eq!(&arrived, b"a frame, another and one more");
-    assert_eq!(connection.outgoing.bytes.capacity(), 0, "nothing is kept");
+    assert_eq!(connection.outgoing.capacity(), 0, "nothing is kept");
 }
 
 #[tokio::test]
@@ -73,6 +76,40 @@ async fn large_pieces_are_not_gathered_and_stay_in_order() {
     let mut arrived = Vec::new();
     far.read_to_end(&mut arrived).await.unwrap();
     assert_eq!(arrived, [b"small", &*large, b"last"].concat());
+}
+
+#[tokio::test]
+async fn what_is_lent_is_not_copied_and_is_held_until_it_is_written() {
+    let (mut connection, mut far) = connection();
+    let memory = MemoryLimiter::new(1 << 20);
+    let held = memory.open();
+    held.grow(70_000).unwrap();
+    let body = Bytes::from(vec![b'b'; 70_000]);
+    let lendings = connection.lendings().clone();
+    let loan = lendings.lend([&body, &Bytes::from_static(b"small")].into_iter(), Some(&held));
+    turn(&mut connection, &[b"head", &body[..5_000], &body[5_000..5_010], b"head", &body[5_010..], &[0; 5_000]]);
+    assert_eq!((connection.outgoing.copied(), connection.outgoing.len()), (4 + 10 + 4 + 5_000, 75_008));
+    // The request is over, and with it what it holds, but for what is on its way.
+    drop((loan, held));
+    assert_eq!(memory.in_use(), 70_000);
+    let mut arrived = vec![0; 75_008];
+    turn(&mut connection, &[&body[..5_000]]);
+    assert_eq!(memory.in_use(), 0);
+    assert_eq!(connection.outgoing.copied(), 0, "all is written, the last one copied");
+    far.read_exact(&mut arrived).await.unwrap();
+    let expected = [b"head", &body[..5_010], b"head", &body[5_010..], &[0; 5_000]].concat();
+    assert!(arrived == expected);
+}
+
+#[tokio::test]
+async fn what_is_gathered_is_bounded_with_what_is_lent() {
+    let (mut connection, _far) = connection();
+    let body = Bytes::from(vec![b'b'; KEPT]);
+    let lendings = connection.lendings().clone();
+    let _loan = lendings.lend([&body].into_iter(), None);
+    turn(&mut connection, &[&body[..GATHERED / 2]].repeat(20));
+    let most = connection.io.written.iter().max();
+    assert!(connection.outgoing.len() <= KEPT && most.is_some_and(|most| *most <= KEPT), "{most:?}");
 }
 
 #[tokio::test]
@@ -137,10 +174,14 @@ async fn what_a_slow_reader_leaves_waits_and_takes_no_more_room_than_before() {
         far.read_to_end(&mut arrived).await.unwrap();
         arrived
     });
+    let sent = Bytes::from(sent);
+    let lendings = connection.lendings().clone();
+    let half = sent.slice(sent.len() / 2..);
+    let _loan = lendings.lend([&half].into_iter(), None);
     for piece in sent.chunks(GATHERED / 3) {
         connection.write_all(piece).await.unwrap();
         connection.flush().await.unwrap();
-        assert!(connection.outgoing.bytes.capacity() <= GATHERED);
+        assert!(connection.outgoing.capacity() <= GATHERED);
     }
     connection.shutdown().await.unwrap();
     drop(connection);

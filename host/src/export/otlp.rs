@@ -15,6 +15,7 @@ use crate::{
     config::{Compression, HttpEncoding, OtlpExporter, Protocol, Retry},
     files::FileError,
     json,
+    payload::Payload,
     receive::{Request, Response, Signal},
     tls::{self, ClientTls},
 };
@@ -97,7 +98,8 @@ impl Otlp {
 
     /// Sends `request` and waits for the answer, until the configured timeout or the request's deadline. Where
     /// it is so configured, a failure that may pass is tried again until the latter.
-    pub(super) async fn export(&self, request: Request) -> Result<Response, Cause> {
+    pub(super) async fn export(&self, request: impl Into<Request<Payload>>) -> Result<Response, Cause> {
+        let request = request.into();
         let (started, deadline) = (Instant::now(), request.deadline);
         let message = until(deadline, self.message(request)).await?;
         let (failure, policy) = match (self.attempt(&message, deadline).await, &self.retry) {
@@ -136,7 +138,7 @@ impl Otlp {
         }
     }
 
-    async fn message(&self, request: Request) -> Result<Message<'_>, Cause> {
+    async fn message(&self, request: Request<Payload>) -> Result<Message<'_>, Cause> {
         let signal = request.signal;
         let headers = self.headers(&request);
         let (transport, path) = match (&self.protocol, self.overrides.get(&signal)) {
@@ -144,16 +146,17 @@ impl Otlp {
             (Protocol::Http { .. }, None) => (&self.transport, signal.http_path()),
             (Protocol::Http { .. }, Some(whole)) => (whole, ""),
         };
+        let held = request.held.clone();
         let body = self.body(request).await?;
         let head = match self.protocol {
-            Protocol::Grpc => otlp_grpc::head(&body, self.compression.encoding)?,
+            Protocol::Grpc => otlp_grpc::head(body.len(), self.compression.encoding)?,
             Protocol::Http { .. } => Bytes::new(),
         };
-        Ok(Message { transport, path, headers, content: Content { head, body } })
+        Ok(Message { transport, path, headers, content: Content { head, body, held } })
     }
 
     /// The configured headers, but for those that the sender sent and that are to be passed on.
-    fn headers(&self, request: &Request) -> HeaderMap {
+    fn headers(&self, request: &Request<Payload>) -> HeaderMap {
         let mut headers = self.headers.clone();
         let Some(metadata) = &request.metadata else { return headers };
         for name in &self.metadata_keys {
@@ -172,7 +175,7 @@ impl Otlp {
     }
 
     /// What is sent of `request`, in the form that is asked for and compressed.
-    async fn body(&self, request: Request) -> Result<Bytes, Cause> {
+    async fn body(&self, request: Request<Payload>) -> Result<Payload, Cause> {
         let Compression { encoding, level } = self.compression;
         let as_json = matches!(self.protocol, Protocol::Http { encoding: HttpEncoding::Json, .. });
         let is_cheap = encoding.is_none() && (!as_json || request.json.is_some());
@@ -181,11 +184,11 @@ impl Otlp {
         let make = move || {
             let plain = match (as_json, request.json) {
                 (false, _) => request.body,
-                (true, Some(json)) => json,
-                (true, None) => json::to_json(request.signal, &request.body)?.into(),
+                (true, Some(json)) => json.into(),
+                (true, None) => Bytes::from(json::to_json(request.signal, &request.body.whole())?).into(),
             };
-            let body: Bytes = match encoding {
-                Some(encoding) => compress(encoding, level, &plain).into(),
+            let body = match encoding {
+                Some(encoding) => Bytes::from(compress(encoding, level, &plain.whole())).into(),
                 None => plain,
             };
             if let Some(held) = held.filter(|_| !is_cheap) {

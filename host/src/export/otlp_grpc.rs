@@ -58,9 +58,9 @@ pub(super) fn set_timeout(headers: &mut HeaderMap, timeout: Duration) {
     headers.insert(TIMEOUT, value);
 }
 
-/// What comes before `message`.
-pub(super) fn head(message: &[u8], encoding: Option<Encoding>) -> Result<Bytes, Cause> {
-    let length = u32::try_from(message.len())
+/// What comes before a message of `length` bytes.
+pub(super) fn head(length: usize, encoding: Option<Encoding>) -> Result<Bytes, Cause> {
+    let length = u32::try_from(length)
         .map_err(|_| Cause::Refused(Box::new(Status::resource_exhausted("gRPC takes no message of 4 GiB or more"))))?;
     let mut head = BytesMut::with_capacity(HEAD);
     head.put_u8(encoding.is_some().into());

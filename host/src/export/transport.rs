@@ -24,6 +24,8 @@ use self::{
 use super::Cause;
 use crate::{
     config::{ClientKeepalive, Destination},
+    memory::Reservation,
+    payload::Payload,
     tls::ClientTls,
 };
 
@@ -56,10 +58,12 @@ pub(super) struct Settings {
 #[derive(Debug, Clone)]
 pub(super) struct Content {
     pub(super) head: Bytes,
-    pub(super) body: Bytes,
+    pub(super) body: Payload,
+    /// What both take of the memory that there is for requests.
+    pub(super) held: Option<Reservation>,
 }
 
-type Body = Full<Chain<Bytes, Bytes>>;
+type Body = Full<Chain<Bytes, Payload>>;
 
 /// An address, and the endpoint that it belongs to.
 type Way<'a> = (&'a Endpoint, Arc<Target>);
@@ -165,7 +169,7 @@ fn in_turn(ways: Vec<Way<'_>>, turn: usize) -> Vec<Way<'_>> {
 }
 
 impl From<Content> for Body {
-    fn from(Content { head, body }: Content) -> Self {
+    fn from(Content { head, body, .. }: Content) -> Self {
         Self::new(head.chain(body))
     }
 }

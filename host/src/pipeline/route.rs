@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::join_all;
 use tokio::time::Instant;
 
 use crate::batch::Batch;
 use crate::config::Retry;
 use crate::export::{ExportError, Exporter, retry};
+use crate::payload::Payload;
 use crate::receive::{PartialSuccess, Request, Response, Signal};
 use crate::status::Error;
 use crate::telemetry::ExporterMetrics;
@@ -48,7 +48,7 @@ pub(super) struct Parcel<'a> {
     to: &'a Destination,
     /// The routes of its records; `None` where requests are not taken apart.
     takes: Option<&'a BTreeSet<Option<String>>>,
-    body: Bytes,
+    body: Payload,
     signal: Signal,
     /// How many log records are in it; 0 for other signals, whose items are not counted.
     records: u64,
@@ -79,7 +79,7 @@ const AGAIN: Retry = Retry {
 impl Destinations {
     /// The request as it came, to each.
     pub(super) fn parcels(&self, request: &Request) -> Vec<Parcel<'_>> {
-        self.0.iter().map(|to| Parcel::new(to, None, request.body.clone(), request.signal, 0)).collect()
+        self.0.iter().map(|to| Parcel::new(to, None, request.body.clone().into(), request.signal, 0)).collect()
     }
 }
 
@@ -208,7 +208,7 @@ impl<'a> Parcel<'a> {
     fn new(
         to: &'a Destination,
         takes: Option<&'a BTreeSet<Option<String>>>,
-        body: Bytes,
+        body: Payload,
         signal: Signal,
         records: u64,
     ) -> Self {
@@ -246,7 +246,7 @@ impl<'a> Parcel<'a> {
 
     async fn attempt(&self, request: &Request) -> Result<Response, ExportError> {
         let _under_way = self.to.counts.start();
-        self.to.exporter.export(Request { body: self.body.clone(), ..request.clone() }).await
+        self.to.exporter.export(request.clone().with_body(self.body.clone())).await
     }
 
     /// Counts what was taken, and says what was not.

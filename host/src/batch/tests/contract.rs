@@ -54,7 +54,7 @@ fn change(field: Field, rows: &[u32], values: Column) -> Outcome {
 }
 
 fn sent(batch: &Batch) -> ExportLogsServiceRequest {
-    ExportLogsServiceRequest::decode(batch.encode(|_| true).expect("something is left").0).unwrap()
+    ExportLogsServiceRequest::decode(batch.encoded(|_| true).expect("something is left").0).unwrap()
 }
 
 fn sent_records(batch: &Batch) -> Vec<LogRecord> {
@@ -71,11 +71,11 @@ fn answers_that_break_the_contract_are_refused() {
     let three = || batch(vec![LogRecord::default(), LogRecord::default(), LogRecord::default()]);
     #[track_caller]
     fn check(mut batch: Batch, outcome: Outcome, says: &str) {
-        let before = batch.encode(|_| true);
+        let before = batch.encoded(|_| true);
         let refusal = batch.apply(outcome).expect_err("it breaks the contract").0;
         assert!(refusal.contains(says), "{refusal}");
         assert_eq!(batch.len(), 3);
-        assert_eq!(batch.encode(|_| true), before, "a refused answer changes nothing");
+        assert_eq!(batch.encoded(|_| true), before, "a refused answer changes nothing");
     }
     let verdicts = |rows: &[u8]| Outcome { rows: rows.into(), verdicts: vec![Verdict::Keep], changes: vec![] };
     check(three(), verdicts(&[0, 0]), "verdicts for 2 rows, where 3 or none are due");
@@ -179,7 +179,7 @@ fn messages_are_nested_64_deep_at_the_most() {
     assert!(batch.apply(change(Field::Body, &[], array(30))).is_ok());
     let refusal = batch.apply(change(Field::Body, &[], array(31))).unwrap_err();
     assert!(refusal.0.contains("nested more than 64"), "{refusal}");
-    assert!(Batch::new(batch.encode(|_| true).unwrap().0).is_ok());
+    assert!(Batch::new(batch.encoded(|_| true).unwrap().0).is_ok());
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn unknown_fields_of_a_changed_record_stay() {
     let record = b"\x10\x09\xc2\x3e\x03new\x32\x05\x0a\x01k\x12\x00\x1a\x01t";
     let mut batch = Batch::new(framed(record).into()).unwrap();
     batch.apply(change(Field::SeverityNumber, &[], int(17))).unwrap();
-    let (bytes, _) = batch.encode(|_| true).unwrap();
+    let (bytes, _) = batch.encoded(|_| true).unwrap();
     assert_eq!(bytes, framed(b"\xc2\x3e\x03new\x32\x05\x0a\x01k\x12\x00\x1a\x01t\x10\x11"));
 }
 
@@ -260,11 +260,11 @@ fn a_resource_is_split_only_where_its_rows_differ() {
 fn a_request_that_goes_out_as_it_came_is_not_copied() {
     let bytes = Bytes::from(request(vec![LogRecord::default(); 3]).encode_to_vec());
     let mut batch = Batch::new(bytes.clone()).unwrap();
-    assert_eq!(batch.encode(|_| true).unwrap().0.as_ptr(), bytes.as_ptr());
+    assert_eq!(batch.encoded(|_| true).unwrap().0.as_ptr(), bytes.as_ptr());
     let route = Outcome { rows: vec![0; 3], verdicts: vec![Verdict::Route("audit".into())], changes: vec![] };
     batch.apply(route).unwrap();
-    assert_eq!(batch.encode(|route| route == Some("audit")).unwrap().0.as_ptr(), bytes.as_ptr());
-    assert_eq!(batch.encode(|route| route.is_none()), None);
+    assert_eq!(batch.encoded(|route| route == Some("audit")).unwrap().0.as_ptr(), bytes.as_ptr());
+    assert_eq!(batch.encoded(|route| route.is_none()), None);
 }
 
 #[test]
@@ -351,9 +351,9 @@ fn removing_what_is_not_there_changes_nothing() {
     ];
     for field in nothing {
         let mut batch = batch();
-        let whole = batch.encode(|_| true);
+        let whole = batch.encoded(|_| true);
         assert_eq!(batch.apply(change(field.clone(), &[], column(0, [b""]))).unwrap().changed, 0, "{field}");
-        assert_eq!(batch.encode(|_| true), whole, "{field}");
+        assert_eq!(batch.encoded(|_| true), whole, "{field}");
     }
     let mut batch = batch();
     assert_eq!(batch.apply(change(attribute_named("k"), &[1], column(0, [b""]))).unwrap().changed, 1);

@@ -40,7 +40,7 @@ proptest! {
         }
         for route in [None, Some("audit"), Some("other")] {
             let select = |label: Option<&str>| label == route;
-            let sent = batch.encode(select);
+            let sent = batch.encoded(select);
             prop_assert_eq!(sent.as_ref().map_or(0, |(_, rows)| *rows), oracle.touched(select).len());
             // What goes out as it came keeps what prost drops, such as envelopes without records.
             if let Some((sent, _)) = sent.filter(|(sent, _)| *sent != bytes) {
@@ -146,7 +146,7 @@ fn each_part_with_its_own_value_splits_a_resource() {
     // As much as the request may grow by, what it was itself, and what was not changed.
     assert_eq!(refused, 200 - 64);
     batch.restore(left);
-    let (sent, records) = batch.encode(|_| true).unwrap();
+    let (sent, records) = batch.encoded(|_| true).unwrap();
     assert_eq!(records, 1000);
     assert!((64..66).contains(&(sent.len() >> 20)), "{} bytes", sent.len());
 }
@@ -163,5 +163,5 @@ fn states_that_no_row_is_in_any_more_weigh_nothing() {
         }
     }
     batch.restore(rows);
-    assert!(batch.encode(|_| true).unwrap().0.len() < 2 << 20);
+    assert!(batch.encoded(|_| true).unwrap().0.len() < 2 << 20);
 }

@@ -62,12 +62,12 @@ fn answers_may_be_compressed_and_must_be_whole() {
     let message = prost::Message::encode_to_vec(&response);
     for encoding in [Encoding::Gzip, Encoding::Zstd] {
         let compressed = compress(encoding, None, &message);
-        let framed = [&head(&compressed, Some(encoding)).unwrap()[..], &compressed].concat();
+        let framed = [&head(compressed.len(), Some(encoding)).unwrap()[..], &compressed].concat();
         check(answer(&[("grpc-encoding", encoding.name())], framed.clone(), OK), Ok(response.clone()));
         let message = "the answer is compressed, and does not say how";
         check(answer(&[], framed, OK), Err(Ok((Code::Internal, message))));
     }
-    let framed = [&head(&message, None).unwrap()[..], &message].concat();
+    let framed = [&head(message.len(), None).unwrap()[..], &message].concat();
     let none = Err(Ok((Code::Internal, "the answer is no gRPC message")));
     check(answer(&[], framed[..framed.len() - 1].to_vec(), OK), none);
     let none = Err(Ok((Code::Internal, "the answer is no gRPC message")));

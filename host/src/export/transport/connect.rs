@@ -24,7 +24,7 @@ use tower::Service;
 
 use super::{Settings, chain};
 use crate::{
-    buffered::Buffered,
+    buffered::{Buffered, Lendings},
     tls::{self, ClientTls},
 };
 
@@ -100,6 +100,13 @@ impl Connector {
         let io = tls.connect(&host, io).await.map_err(|error| format!("TLS: {}", chain(&error)))?;
         let is_h2 = io.get_ref().1.alpn_protocol() == Some(tls::H2);
         Ok(Stream { io: Buffered::new(Box::new(io)), is_h2 })
+    }
+}
+
+impl Stream {
+    /// Where requests lend their bytes while they are sent.
+    pub(super) fn lendings(&self) -> Lendings {
+        self.io.lendings().clone()
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     connect::{ConnectError, Connector, Stream},
     endpoint::{IDLE, Target},
 };
-use crate::config::ClientKeepalive;
+use crate::{buffered::Lendings, config::ClientKeepalive, payload::Payload};
 
 /// The way to one address, from one thread.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ pub(super) struct Http2 {
 #[derive(Debug, Clone)]
 struct Connection {
     requests: SendRequest<Data>,
+    lendings: Lendings,
     life: Arc<Life>,
 }
 
@@ -58,7 +59,7 @@ struct Life {
 /// Counts one request until it is dropped.
 struct UnderWay<'a>(&'a Life);
 
-type Data = Chain<Bytes, Bytes>;
+type Data = Chain<Bytes, Payload>;
 
 /// Why a request came to nothing.
 enum Broken {
@@ -164,13 +165,14 @@ impl Http2 {
 
     async fn open_anew(&self) -> Result<Connection, ConnectError> {
         let stream = self.connector.connect().await?;
+        let lendings = stream.lendings();
         let mut builder = Builder::new();
         builder.initial_max_send_streams(FIRST_STREAMS).max_header_list_size(MAX_HEAD).enable_push(false);
         let opened = builder.handshake(stream).await;
         let (requests, connection) = opened.map_err(|error| self.connector.error(chain(&error)))?;
         let life = Arc::<Life>::default();
         tokio::spawn(serve(connection, Arc::clone(&life), self.keepalive, self.end.clone()));
-        Ok(Connection { requests, life })
+        Ok(Connection { requests, lendings, life })
     }
 
     /// Lets the next request make another connection than this one.
@@ -192,6 +194,7 @@ impl Drop for Http2 {
 impl Connection {
     async fn send(&self, request: Request<()>, content: Content) -> Result<Answer, Broken> {
         let _under_way = self.life.begin();
+        let _loan = self.lendings.lend(content.body.sources(), content.held.as_ref());
         let (answer, mut stream) = self.requests.clone().send_request(request, false).map_err(Broken::Unsent)?;
         // What the windows have no room for yet waits there.
         stream.send_data(content.head.chain(content.body), true)?;

@@ -62,7 +62,7 @@ fn url(address: SocketAddr) -> String {
 }
 
 async fn send(transport: &Transport) -> Result<Bytes, String> {
-    let content = Content { head: Bytes::new(), body: Bytes::from_static(b"body") };
+    let content = Content { head: Bytes::new(), body: Bytes::from_static(b"body").into(), held: None };
     let answer = transport.post("/v1/logs", &HeaderMap::new(), &content, None).await;
     answer.map(|answer| answer.body.unwrap()).map_err(|cause| cause.to_string())
 }
@@ -113,7 +113,7 @@ async fn silent_and_up() -> (std::net::TcpListener, Server, Transport) {
 #[tokio::test]
 async fn an_address_that_does_not_answer_leaves_time_for_the_others_and_is_avoided() {
     let (silent, up, transport) = silent_and_up().await;
-    let content = Content { head: Bytes::new(), body: Bytes::new() };
+    let content = Content { head: Bytes::new(), body: Payload::default(), held: None };
     for _ in 0..10 {
         let deadline = Some(Instant::now() + Duration::from_secs(1));
         transport.post("/v1/logs", &HeaderMap::new(), &content, deadline).await.unwrap();
@@ -275,7 +275,7 @@ async fn an_answer_without_end_is_not_kept() {
     let router = Router::new().route("/prefix/v1/logs", post(endless));
     tokio::spawn(axum::serve(listener, router).into_future());
     let transport = transport(&[url(address)]);
-    let content = Content { head: Bytes::new(), body: Bytes::new() };
+    let content = Content { head: Bytes::new(), body: Payload::default(), held: None };
     let answer = transport.post("/v1/logs", &HeaderMap::new(), &content, None).await.unwrap();
     assert_eq!((answer.status, answer.body), (StatusCode::OK, None));
 }

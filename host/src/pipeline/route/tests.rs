@@ -1,5 +1,7 @@
 use tonic::Status;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::config;
 use crate::telemetry::Metrics;
@@ -50,7 +52,7 @@ async fn what_was_taken_arrives_twice_when_the_sender_goes_away() {
     let destinations = Destinations(vec![destination("a", &taking, &metrics), pending]);
     let request = Request::new(Signal::Logs, logs_bytes(3, "INFO"));
     let takes = BTreeSet::from([None]);
-    let parcel = |to| Parcel::new(to, Some(&takes), request.body.clone(), Signal::Logs, 3);
+    let parcel = |to| Parcel::new(to, Some(&takes), request.body.clone().into(), Signal::Logs, 3);
     let parcels = destinations.0.iter().map(parcel).collect();
     tokio::select! {
         answer = deliver(parcels, &request, |_| 3) => panic!("{answer:?}"),

@@ -131,7 +131,8 @@ impl Server {
 }
 
 async fn send(transport: &Transport, body: usize) -> Result<Answer, String> {
-    let content = Content { head: Bytes::from_static(b"head."), body: vec![b'y'; body].into() };
+    let content =
+        Content { head: Bytes::from_static(b"head."), body: Bytes::from(vec![b'y'; body]).into(), held: None };
     let answer = transport.post("/v1/logs", &HeaderMap::new(), &content, None).await;
     answer.map_err(|cause| cause.to_string())
 }
