@@ -214,9 +214,9 @@ impl Exporter {
             request.deadline.get_or_insert_with(|| retry::last(Instant::now(), None));
         }
         let answer = match &*self.kind {
-            Kind::Otlp(otlp) => otlp.export(request).await,
-            Kind::File(file) => file.export(request.whole()).await,
-            Kind::Debug(debug) => debug.export(request.whole()).await,
+            Kind::Otlp(otlp) => Box::pin(otlp.export(request)).await,
+            Kind::File(file) => Box::pin(file.export(request.whole())).await,
+            Kind::Debug(debug) => Box::pin(debug.export(request.whole())).await,
         };
         answer.map_err(|cause| ExportError { exporter: self.name.clone(), cause })
     }

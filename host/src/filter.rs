@@ -194,7 +194,7 @@ impl Filter {
         let idle = self.idle().pop();
         match idle {
             Some(instance) => self.call(instance, batch).await,
-            None => self.call_afresh(batch).await,
+            None => Box::pin(self.call_afresh(batch)).await,
         }
     }
 

@@ -13,6 +13,8 @@ use crate::config::MemoryLimit;
 #[derive(Debug, Clone)]
 pub struct MemoryLimiter {
     limit: MemoryLimit,
+    /// How many bytes each request counts beside its own.
+    each: usize,
     in_use: Arc<Mutex<InUse>>,
 }
 
@@ -27,6 +29,10 @@ struct InUse {
 /// A request is large, and so may have the spike, when it takes more than this part of what all share. Smaller ones
 /// find room when any other is done.
 const LARGE: usize = 8;
+
+/// What a request takes beside its bytes, in bytes: its streams on both sides, their headers, and its tasks. Of small
+/// requests it is most of what they take.
+const STATE: usize = 12 << 10;
 
 /// The bytes of one request. They are given back when the last clone of this is dropped, so that whatever still works
 /// on a request that was given up keeps them.
@@ -56,7 +62,13 @@ impl MemoryLimiter {
     /// Lets requests hold no more than `limit`.
     #[must_use]
     pub fn new(limit: impl Into<MemoryLimit>) -> Self {
-        Self { limit: limit.into(), in_use: Arc::default() }
+        Self { limit: limit.into(), each: 0, in_use: Arc::default() }
+    }
+
+    /// Counts, with each request, what Sluicegate itself takes for it.
+    #[must_use]
+    pub fn with_state(self) -> Self {
+        Self { each: STATE, ..self }
     }
 
     /// A reservation of nothing yet.
@@ -96,7 +108,8 @@ impl Reservation {
         let Held { limiter, bytes: held, has_spike } = &*self.0;
         let limit = limiter.limit;
         let before = held.load(Ordering::Relaxed);
-        let alone = before.saturating_add(bytes);
+        let alone = before.max(limiter.each).saturating_add(bytes);
+        let bytes = alone - before;
         if alone > limit.bytes {
             return Err(OverLimit::Ever(limit.bytes));
         }
@@ -133,8 +146,10 @@ impl Reservation {
     /// [`OverLimit`], and nothing changes, where they do not fit.
     pub fn resize(&self, bytes: usize) -> Result<(), OverLimit> {
         let held = self.0.bytes.load(Ordering::Relaxed);
+        let bytes = bytes.saturating_add(self.0.limiter.each);
         match bytes.checked_sub(held) {
-            Some(more) => self.grow(more),
+            Some(more) if held > 0 => self.grow(more),
+            Some(_) => self.grow(bytes - self.0.limiter.each),
             None => {
                 *self.0.limiter.lock().of(self.0.has_spike.load(Ordering::Relaxed)) -= held - bytes;
                 self.0.bytes.store(bytes, Ordering::Relaxed);
@@ -200,6 +215,20 @@ mod tests {
         // It is not large by then, as an eighth is five.
         assert_eq!(largest(&limiter, 36), 4);
         assert_eq!(largest(&limiter, 40), 0);
+    }
+
+    #[test]
+    fn each_request_counts_its_state_once() {
+        let limiter = MemoryLimiter::new(3 * STATE).with_state();
+        let (first, second) = (limiter.open(), limiter.open());
+        assert_eq!(limiter.in_use(), 0, "nothing of it has come");
+        assert_eq!((first.grow(1), first.grow(1), limiter.in_use()), (Ok(()), Ok(()), STATE + 2));
+        assert_eq!((first.resize(10), second.resize(20)), (Ok(()), Ok(())));
+        assert_eq!((first.resize(5), limiter.in_use()), (Ok(()), 2 * STATE + 25));
+        assert_eq!(second.grow(STATE - 24), Err(OverLimit::Now(3 * STATE)));
+        assert_eq!(second.grow(STATE - 25), Ok(()));
+        drop((first, second));
+        assert_eq!(limiter.in_use(), 0);
     }
 
     #[test]

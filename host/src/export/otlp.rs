@@ -1,5 +1,5 @@
 //! `otlp_grpc` and `otlp_http`: OTLP to a Collector.
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::USER_AGENT};
@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Cause, otlp_grpc, otlp_http, retry,
-    transport::{Answer, Content, Settings, Transport},
+    transport::{Answer, Content, Head, Settings, Transport},
     turn::{heavy, until},
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(super) struct Otlp {
 struct Message<'a> {
     transport: &'a Transport,
     path: &'static str,
-    headers: HeaderMap,
+    headers: Cow<'a, HeaderMap>,
     content: Content,
 }
 
@@ -107,7 +107,7 @@ impl Otlp {
             (answer, _) => return answer,
         };
         let last = deadline.unwrap_or_else(|| retry::last(started, None));
-        retry::again(policy, started, last, failure, || self.attempt(&message, Some(last))).await
+        Box::pin(retry::again(policy, started, last, failure, || self.attempt(&message, Some(last)))).await
     }
 
     /// Sends it once.
@@ -115,12 +115,11 @@ impl Otlp {
         let started = Instant::now();
         let own = self.timeout.and_then(|timeout| started.checked_add(timeout));
         let deadline = own.into_iter().chain(deadline).min();
-        let mut headers = message.headers.clone();
-        if let (Protocol::Grpc, Some(deadline)) = (&self.protocol, deadline) {
-            // The destination may stop working on what nobody waits for any more.
-            otlp_grpc::set_timeout(&mut headers, deadline.saturating_duration_since(started));
-        }
-        let call = message.transport.post(message.path, &headers, &message.content, deadline);
+        // The destination may stop working on what nobody waits for any more.
+        let timeout = deadline.filter(|_| self.protocol == Protocol::Grpc);
+        let more = timeout.map(|deadline| otlp_grpc::timeout(deadline.saturating_duration_since(started)));
+        let head = Head { path: message.path, headers: &message.headers, more };
+        let call = message.transport.post(&head, &message.content, deadline);
         let answer = match deadline {
             None => call.await?,
             Some(deadline) => match timeout_at(deadline, call).await {
@@ -156,9 +155,11 @@ impl Otlp {
     }
 
     /// The configured headers, but for those that the sender sent and that are to be passed on.
-    fn headers(&self, request: &Request<Payload>) -> HeaderMap {
+    fn headers(&self, request: &Request<Payload>) -> Cow<'_, HeaderMap> {
+        let Some(metadata) = request.metadata.as_ref().filter(|_| !self.metadata_keys.is_empty()) else {
+            return Cow::Borrowed(&self.headers);
+        };
         let mut headers = self.headers.clone();
-        let Some(metadata) = &request.metadata else { return headers };
         for name in &self.metadata_keys {
             for (nth, value) in metadata.get_all(name).iter().enumerate() {
                 let mut value = value.clone();
@@ -171,7 +172,7 @@ impl Otlp {
                 }
             }
         }
-        headers
+        Cow::Owned(headers)
     }
 
     /// What is sent of `request`, in the form that is asked for and compressed.
@@ -196,7 +197,7 @@ impl Otlp {
             }
             Ok(body)
         };
-        if is_cheap || is_small { make() } else { heavy(make).await }
+        if is_cheap || is_small { make() } else { Box::pin(heavy(make)).await }
     }
 }
 

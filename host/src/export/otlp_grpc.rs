@@ -45,7 +45,7 @@ pub(super) fn set_headers(headers: &mut HeaderMap, encoding: Option<Encoding>) {
 }
 
 /// How long its sender waits. It is told in at most eight digits, so long waits are told in coarse units.
-pub(super) fn set_timeout(headers: &mut HeaderMap, timeout: Duration) {
+pub(super) fn timeout(timeout: Duration) -> (HeaderName, HeaderValue) {
     const DIGITS: u128 = 100_000_000;
     let value = match (timeout.as_micros(), timeout.as_millis()) {
         (micros, _) if micros < DIGITS => format!("{micros}u"),
@@ -55,7 +55,7 @@ pub(super) fn set_timeout(headers: &mut HeaderMap, timeout: Duration) {
     let mut value: HeaderValue = value.try_into().expect("digits and a letter make a header");
     // It is another one each time, so no table of HTTP/2 should remember it.
     value.set_sensitive(true);
-    headers.insert(TIMEOUT, value);
+    (TIMEOUT, value)
 }
 
 /// What comes before a message of `length` bytes.

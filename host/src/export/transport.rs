@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, buf::Chain};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -52,6 +52,15 @@ pub(super) struct Settings {
     pub(super) keepalive: ClientKeepalive,
     /// How long a connection may take to be made.
     pub(super) connect_timeout: Duration,
+}
+
+/// What stands before the content, as often as it is sent.
+#[derive(Debug)]
+pub(super) struct Head<'a> {
+    pub(super) path: &'static str,
+    pub(super) headers: &'a HeaderMap,
+    /// One more, where there is one.
+    pub(super) more: Option<(HeaderName, HeaderValue)>,
 }
 
 /// What is sent, as often as it takes: the head of a gRPC message, or nothing, and what comes after it.
@@ -103,7 +112,7 @@ impl Transport {
         Self { endpoints, next: AtomicUsize::new(0) }
     }
 
-    /// Sends a POST to `path` behind the path of whichever endpoint's turn it is, and reads the answer. While an
+    /// Sends a POST to the path behind that of whichever endpoint's turn it is, and reads the answer. While an
     /// address can't be connected to, nothing was sent, and the next one is tried. One that does not answer takes its
     /// share of the time until `deadline` and no more, so that each gets one.
     ///
@@ -111,8 +120,7 @@ impl Transport {
     /// [`Cause::Unreachable`].
     pub(super) async fn post(
         &self,
-        path: &str,
-        headers: &HeaderMap,
+        head: &Head<'_>,
         content: &Content,
         deadline: Option<Instant>,
     ) -> Result<Answer, Cause> {
@@ -121,7 +129,7 @@ impl Transport {
         for (left, (endpoint, target)) in (1..=count).rev().zip(ways) {
             let time = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let share = time.map_or(Duration::MAX, |time| time / left);
-            match target.post(path, headers, content, share).await {
+            match target.post(head, content, share).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => {
                     // The name may stand for others by now.

@@ -44,7 +44,7 @@ impl Chain {
                 break;
             }
             match link {
-                Link::Enforce(enforcer) => batch = enforcer.run(batch, last, account).await?,
+                Link::Enforce(enforcer) => batch = Box::pin(enforcer.run(batch, last, account)).await?,
                 Link::Shadow(shadow) => shadow.offer(&batch),
             }
         }

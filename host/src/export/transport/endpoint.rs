@@ -9,7 +9,7 @@ use std::{
 
 use futures::future::{Either, select};
 use http::{
-    HeaderMap, Method, Request, Uri,
+    Method, Request, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper_util::{
@@ -19,7 +19,7 @@ use hyper_util::{
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Answer, Body, Content, Failure, Settings, chain,
+    Answer, Body, Content, Failure, Head, Settings, chain,
     connect::{ConnectError, Connector, Place},
     http2::Http2,
     read,
@@ -61,6 +61,8 @@ pub(super) struct Target {
     authority: Authority,
     /// What stands before every path.
     prefix: String,
+    /// Those that were asked for, by their paths.
+    uris: Mutex<Vec<(&'static str, Uri)>>,
     /// One for each thread, which so has connections of its own.
     clients: Clients,
     /// Until when it is avoided, since it could not be connected to. That it is over shows in the next connection.
@@ -218,6 +220,7 @@ impl Target {
             scheme: if destination.tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: authority.parse().expect("an address is an authority"),
             prefix: destination.path.clone(),
+            uris: Mutex::default(),
             clients,
             avoided_until: Mutex::default(),
         }
@@ -225,16 +228,10 @@ impl Target {
 
     /// Sends one request and reads its answer. The connection is shared, or taken from those that are idle, or made; within
     /// `limit`.
-    pub(super) async fn post(
-        &self,
-        path: &str,
-        headers: &HeaderMap,
-        content: &Content,
-        limit: Duration,
-    ) -> Result<Answer, Failure> {
+    pub(super) async fn post(&self, head: &Head<'_>, content: &Content, limit: Duration) -> Result<Answer, Failure> {
         match &self.clients {
             Clients::Http2(clients) => {
-                let request = || self.request(path, headers, ());
+                let request = || self.request(head, ());
                 let answer = clients[threads::current()].post(request, content, limit, self).await;
                 // Another thread may have failed to connect, which this one need not do.
                 if answer.is_ok() && self.is_avoided() {
@@ -243,8 +240,8 @@ impl Target {
                 answer
             }
             Clients::Any(clients) => {
-                let request = self.request(path, headers, content.clone().into());
-                self.send(&clients[threads::current()], request, limit).await
+                let request = self.request(head, content.clone().into());
+                Box::pin(self.send(&clients[threads::current()], request, limit)).await
             }
         }
     }
@@ -274,11 +271,13 @@ impl Target {
         read(answer?).await
     }
 
-    fn request<T>(&self, path: &str, headers: &HeaderMap, body: T) -> Request<T> {
+    fn request<T>(&self, head: &Head<'_>, body: T) -> Request<T> {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri(path);
-        *request.headers_mut() = headers.clone();
+        *request.uri_mut() = self.uri(head.path);
+        let headers = request.headers_mut();
+        headers.clone_from(head.headers);
+        headers.extend(head.more.clone());
         request
     }
 
@@ -299,7 +298,18 @@ impl Target {
         self.place.error("another request could not, or gave up".to_owned()).into()
     }
 
-    fn uri(&self, path: &str) -> Uri {
+    /// The whole address of `path`. There are few of them.
+    fn uri(&self, path: &'static str) -> Uri {
+        let mut known = self.uris.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, uri)) = known.iter().find(|(known, _)| *known == path) {
+            return uri.clone();
+        }
+        let uri = self.make_uri(path);
+        known.push((path, uri.clone()));
+        uri
+    }
+
+    fn make_uri(&self, path: &str) -> Uri {
         let path = format!("{}{path}", self.prefix);
         let path = if path.is_empty() { "/".to_owned() } else { path };
         let mut parts = http::uri::Parts::default();

@@ -104,7 +104,7 @@ impl Http2 {
             let is_old = open.is_some();
             let connection = match open {
                 Some(connection) => connection,
-                None => self.connect(limit, target).await?,
+                None => Box::pin(self.connect(limit, target)).await?,
             };
             let broken = match connection.send(request(), content.clone()).await {
                 Ok(answer) => return Ok(answer),

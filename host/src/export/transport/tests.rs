@@ -63,7 +63,8 @@ fn url(address: SocketAddr) -> String {
 
 async fn send(transport: &Transport) -> Result<Bytes, String> {
     let content = Content { head: Bytes::new(), body: Bytes::from_static(b"body").into(), held: None };
-    let answer = transport.post("/v1/logs", &HeaderMap::new(), &content, None).await;
+    let answer =
+        transport.post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), more: None }, &content, None).await;
     answer.map(|answer| answer.body.unwrap()).map_err(|cause| cause.to_string())
 }
 
@@ -116,7 +117,10 @@ async fn an_address_that_does_not_answer_leaves_time_for_the_others_and_is_avoid
     let content = Content { head: Bytes::new(), body: Payload::default(), held: None };
     for _ in 0..10 {
         let deadline = Some(Instant::now() + Duration::from_secs(1));
-        transport.post("/v1/logs", &HeaderMap::new(), &content, deadline).await.unwrap();
+        transport
+            .post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), more: None }, &content, deadline)
+            .await
+            .unwrap();
     }
     assert_eq!(up.requests(), 10);
     silent.accept().unwrap();
@@ -276,7 +280,10 @@ async fn an_answer_without_end_is_not_kept() {
     tokio::spawn(axum::serve(listener, router).into_future());
     let transport = transport(&[url(address)]);
     let content = Content { head: Bytes::new(), body: Payload::default(), held: None };
-    let answer = transport.post("/v1/logs", &HeaderMap::new(), &content, None).await.unwrap();
+    let answer = transport
+        .post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), more: None }, &content, None)
+        .await
+        .unwrap();
     assert_eq!((answer.status, answer.body), (StatusCode::OK, None));
 }
 

@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
     async fn call(&mut self, part: Part) {
         let (filter, batch) = (&self.enforcer.filter, std::mem::take(&mut self.shown.batch));
         let Call { batch, result, duration, ran } =
-            if part.again { filter.process_afresh(batch).await } else { filter.process(batch).await };
+            if part.again { Box::pin(filter.process_afresh(batch)).await } else { filter.process(batch).await };
         self.shown.batch = batch;
         if ran != Ran::Nowhere {
             self.enforcer.counts.duration(duration);

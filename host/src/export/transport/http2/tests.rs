@@ -10,7 +10,7 @@ use tokio::{
 use super::*;
 use crate::{
     config::Destination,
-    export::transport::{Settings, Transport},
+    export::transport::{Head, Settings, Transport},
 };
 
 /// What becomes of a request.
@@ -133,7 +133,8 @@ impl Server {
 async fn send(transport: &Transport, body: usize) -> Result<Answer, String> {
     let content =
         Content { head: Bytes::from_static(b"head."), body: Bytes::from(vec![b'y'; body]).into(), held: None };
-    let answer = transport.post("/v1/logs", &HeaderMap::new(), &content, None).await;
+    let answer =
+        transport.post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), more: None }, &content, None).await;
     answer.map_err(|cause| cause.to_string())
 }
 
