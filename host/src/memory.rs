@@ -32,7 +32,7 @@ const LARGE: usize = 8;
 
 /// What a request takes beside its bytes, in bytes: its streams on both sides, their headers, and its tasks. Of small
 /// requests it is most of what they take.
-const STATE: usize = 12 << 10;
+const STATE: usize = 16 << 10;
 
 /// The bytes of one request. They are given back when the last clone of this is dropped, so that whatever still works
 /// on a request that was given up keeps them.

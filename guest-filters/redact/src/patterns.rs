@@ -31,6 +31,8 @@ pub(crate) struct Patterns {
     finders: Vec<Finder>,
     /// All of them at once, in one pass: most texts hold none.
     any: RegexSet,
+    /// Whether numbers of payment cards are looked for, which no regular expression tells.
+    cards: bool,
     /// Whether a whole number may hold something, and from how many digits on.
     digits: Option<u32>,
 }
@@ -39,8 +41,6 @@ pub(crate) struct Patterns {
 struct Finder {
     /// What a text must have, at the least, to be worth searching.
     needs: Characters,
-    /// How many digits, too.
-    digits: usize,
     /// It finds candidates, within a group or as a whole.
     regex: Regex,
     check: Check,
@@ -52,15 +52,13 @@ enum Check {
     None,
     /// What stands around it, or what it is made of, must be right too.
     Range(fn(text: &str, found: &Range<usize>) -> bool),
-    /// The regular expression tells only whether there may be a card somewhere.
-    Card,
 }
 
 impl Patterns {
     pub(crate) fn new(written: &[WrittenPattern]) -> Result<Self, Error> {
         let mut sources = Vec::new();
         let mut finders = Vec::new();
-        let mut digits: Option<u32> = None;
+        let (mut cards, mut digits) = (false, None::<u32>);
         for (number, pattern) in written.iter().enumerate() {
             for (needs, source, check) in pattern.sources() {
                 let wrong = |error| format!("patterns[{number}].regex: {error}");
@@ -69,22 +67,24 @@ impl Patterns {
                     return Err(wrong("it matches an empty text, so it would match everywhere".into()).into());
                 }
                 sources.push(source);
-                let digits = if let Check::Card = check { *card::DIGITS.start() } else { 0 };
-                finders.push(Finder { needs, digits, regex, check });
+                finders.push(Finder { needs, regex, check });
             }
             // Of numbers alone are cards, and whatever somebody's own pattern means.
             match pattern {
-                WrittenPattern::PaymentCard => digits = digits.or(Some(*card::DIGITS.start() as u32)),
+                WrittenPattern::PaymentCard => {
+                    cards = true;
+                    digits = digits.or(Some(*card::DIGITS.start() as u32));
+                }
                 WrittenPattern::Regex(_) => digits = Some(1),
                 _ => {}
             }
         }
         let any = RegexSetBuilder::new(sources).size_limit(REGEX_SIZE_LIMIT * finders.len().max(1)).build()?;
-        Ok(Self { finders, any, digits })
+        Ok(Self { finders, any, cards, digits })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.finders.is_empty()
+        self.finders.is_empty() && !self.cards
     }
 
     /// Whether a number with so many digits may hold something.
@@ -114,7 +114,10 @@ impl Patterns {
     }
 
     fn search(&self, text: &str, characters: Characters, found: &mut Vec<Range<usize>>) {
-        if self.finders.iter().any(|finder| finder.is_worthwhile(text, characters)) && self.any.is_match(text) {
+        if self.cards && characters.have(Characters::DIGIT) && card::may_be_in(text) {
+            card::find(text, found);
+        }
+        if self.finders.iter().any(|finder| characters.have(finder.needs)) && self.any.is_match(text) {
             for at in self.any.matches(text) {
                 self.finders[at].find(text, found);
             }
@@ -123,22 +126,12 @@ impl Patterns {
 }
 
 impl Finder {
-    /// Whether there may be something to find.
-    fn is_worthwhile(&self, text: &str, characters: Characters) -> bool {
-        // Most texts are too short to be counted through.
-        let has_digits = || self.digits <= text.len() && self.digits <= text.bytes().filter(u8::is_ascii_digit).count();
-        characters.have(self.needs) && (self.digits == 0 || has_digits())
-    }
-
     fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
-        if let Check::Card = self.check {
-            return card::find(text, found);
-        }
         let mut at = 0;
         while let Some(range) = self.next(text, at) {
             let is_right = match self.check {
                 Check::Range(check) => check(text, &range),
-                Check::None | Check::Card => true,
+                Check::None => true,
             };
             // What turns out to be nothing may still overlap something.
             let step = text[range.start..].chars().next().map_or(1, char::len_utf8);
@@ -164,7 +157,7 @@ impl Finder {
 }
 
 impl WrittenPattern {
-    /// What a text must have, regular expressions, and the checks that complete them. Word boundaries are ASCII's,
+    /// What a text must have, regular expressions, and the checks that complete them; none for cards. Word boundaries are ASCII's,
     /// because others keep the fastest matcher from texts that are not.
     fn sources(&self) -> Vec<(Characters, &str, Check)> {
         match self {
@@ -175,7 +168,7 @@ impl WrittenPattern {
                     Check::None,
                 )]
             }
-            Self::PaymentCard => vec![(Characters::DIGIT, r"[0-9](?:(?:[ +-]|%20)?[0-9]){12}", Check::Card)],
+            Self::PaymentCard => Vec::new(),
             Self::Ipv4 => vec![(
                 Characters::DIGIT.and(Characters::DOT),
                 r"(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})",
