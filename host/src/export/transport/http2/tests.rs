@@ -23,6 +23,8 @@ enum Fate {
     Crossed,
     /// It is read, and the connection breaks.
     Lost,
+    /// It is answered, and the connection takes no further ones.
+    Last,
 }
 
 /// A destination with a fate for each request in turn, the last of which stays.
@@ -35,6 +37,8 @@ struct Server {
     connections: Arc<AtomicUsize>,
     /// Of these, how many have ended.
     ended: Arc<AtomicUsize>,
+    /// How many requests one of them may have under way.
+    most: u32,
 }
 
 /// How long what should happen soon may take.
@@ -58,6 +62,10 @@ fn pinged(timeout: Duration) -> ClientKeepalive {
 
 impl Server {
     async fn start(fates: &[Fate]) -> (Self, Transport) {
+        Self::limited(fates, 1_000).await
+    }
+
+    async fn limited(fates: &[Fate], most: u32) -> (Self, Transport) {
         let (listener, transport) = raw(ClientKeepalive::default()).await;
         let server = Self {
             fates: fates.into(),
@@ -65,6 +73,7 @@ impl Server {
             bytes: Arc::default(),
             connections: Arc::default(),
             ended: Arc::default(),
+            most,
         };
         tokio::spawn(server.clone().accept(listener));
         (server, transport)
@@ -99,14 +108,20 @@ impl Server {
     }
 
     async fn serve(&self, stream: TcpStream) {
-        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let handshake = h2::server::Builder::new().max_concurrent_streams(self.most).handshake(stream);
+        let mut connection = handshake.await.unwrap();
         while let Some(Ok((request, mut answer))) = connection.accept().await {
             let nth = self.requests.fetch_add(1, Ordering::Relaxed);
-            match *self.fates.get(nth).unwrap_or_else(|| self.fates.last().expect("a fate")) {
+            let fate = *self.fates.get(nth).unwrap_or_else(|| self.fates.last().expect("a fate"));
+            if let Fate::Last = fate {
+                connection.graceful_shutdown();
+            }
+            match fate {
                 Fate::Refused => answer.send_reset(Reason::REFUSED_STREAM),
                 Fate::Lost => return,
                 Fate::Crossed => unreachable!("it is not looked at"),
-                Fate::Taken(size) => {
+                Fate::Taken(_) | Fate::Last => {
+                    let size = if let Fate::Taken(size) = fate { size } else { 0 };
                     let bytes = Arc::clone(&self.bytes);
                     tokio::spawn(async move {
                         let mut body = request.into_body();
@@ -182,6 +197,36 @@ async fn what_nobody_has_worked_on_is_sent_again_and_nothing_else() {
     check(&[Fate::Crossed, Fate::Taken(1)], true, (2, 2)).await;
     check(&[Fate::Crossed, Fate::Refused, Fate::Taken(1)], false, (2, 2)).await;
     check(&[Fate::Lost, Fate::Taken(1)], false, (1, 1)).await;
+}
+
+#[tokio::test]
+async fn a_destination_may_take_few_at_once() {
+    for is_known in [false, true] {
+        let (server, transport) = Server::limited(&[Fate::Taken(1)], 2).await;
+        if is_known {
+            send(&transport, 1).await.unwrap();
+        }
+        for answer in join_all((0..20).map(|_| send(&transport, 100))).await {
+            answer.unwrap();
+        }
+        assert_eq!(server.seen(), (20 + usize::from(is_known), 1));
+    }
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_finished_when_a_connection_goes_and_others_take_the_next_one() {
+    let (server, transport) = Server::start(&[Fate::Taken(1), Fate::Last, Fate::Taken(1)]).await;
+    let mut sent = 0;
+    let another = async {
+        while server.seen().1 < 2 {
+            for answer in join_all((0..5).map(|_| send(&transport, 100))).await {
+                answer.unwrap();
+                sent += 1;
+            }
+        }
+    };
+    timeout(PATIENCE, another).await.expect("it takes no further ones");
+    assert_eq!(server.seen(), (sent, 2));
 }
 
 #[tokio::test]
