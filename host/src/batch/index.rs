@@ -115,12 +115,11 @@ impl Index {
         room(self.scopes.len(), span, "scope_logs")?;
         let first = self.rows.len() as u32;
         let scope = self.scopes.len() as u32;
-        let end = span.end;
         let reader = Reader::new(bytes, span.start as usize, span.end as usize);
         children(reader, &SCOPE_LOGS, 0x12, SCOPE_LOGS_DEPTH, |span| {
             room(self.rows.len(), span, "log_records")?;
-            if self.rows.len() == first as usize {
-                self.rows.reserve(alike(span, end).min(MAX_CHILDREN - self.rows.len()));
+            if self.rows.len() == self.rows.capacity() {
+                self.rows.reserve(alike(span, bytes.len() as u32).min(MAX_CHILDREN - self.rows.len()));
             }
             self.rows.push(Row::unread(span, scope));
             self.rows.last_mut().map_or(Ok(()), |row| row.read(bytes))
@@ -131,7 +130,7 @@ impl Index {
     }
 }
 
-/// How many records there are before `end` if all are as large as the first, and no smaller than real ones are.
+/// How many records there are from `first` to `end`, if all are as large and none is smaller than real ones are.
 fn alike(first: Span, end: u32) -> usize {
     /// In bytes. Of smaller ones there might be so many that the room for them were many times the request.
     const SMALLEST: u32 = 64;
