@@ -8,7 +8,7 @@ use std::{
     thread::LocalKey,
 };
 
-use bytes::BufMut as _;
+use bytes::{Buf as _, BufMut as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
@@ -118,8 +118,10 @@ impl<T> Buffered<T> {
 impl<T: AsyncWrite + Unpin> Buffered<T> {
     /// Writes all that was gathered.
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.outgoing.len() > 0 {
-            if ready!(poll_write_buf(Pin::new(&mut self.io), context, &mut self.outgoing))? == 0 {
+        while self.outgoing.has_remaining() {
+            let written = poll_write_buf(Pin::new(&mut self.io), context, &mut self.outgoing);
+            self.lendings.set_stuck(written.is_pending());
+            if ready!(written)? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
         }
@@ -172,7 +174,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        if this.outgoing.copied() + length > GATHERED || this.outgoing.len() + length > KEPT {
+        if this.outgoing.copied() + length > GATHERED || this.outgoing.remaining() + length > KEPT {
             ready!(this.poll_drain(context))?;
             if length > GATHERED {
                 return Pin::new(&mut this.io).poll_write_vectored(context, slices);
@@ -189,7 +191,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let deferred = match this.flush {
-            _ if this.outgoing.len() == 0 => None,
+            _ if !this.outgoing.has_remaining() => None,
             Flush::Unasked => Some(1),
             Flush::Deferred(times) => Some(times + 1).filter(|times| *times < PATIENCE),
             Flush::Due => None,

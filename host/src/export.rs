@@ -213,10 +213,11 @@ impl Exporter {
         if !self.has_timeout() {
             request.deadline.get_or_insert_with(|| retry::last(Instant::now(), None));
         }
+        // In boxes, since they are large, and what holds one is moved several times on its way.
         let answer = match &*self.kind {
             Kind::Otlp(otlp) => Box::pin(otlp.export(request)).await,
-            Kind::File(file) => Box::pin(file.export(request.whole())).await,
-            Kind::Debug(debug) => Box::pin(debug.export(request.whole())).await,
+            Kind::File(file) => Box::pin(file.export(request)).await,
+            Kind::Debug(debug) => Box::pin(debug.export(request)).await,
         };
         answer.map_err(|cause| ExportError { exporter: self.name.clone(), cause })
     }

@@ -14,7 +14,7 @@ use crate::config::MemoryLimit;
 pub struct MemoryLimiter {
     limit: MemoryLimit,
     /// How many bytes each request counts beside its own.
-    each: usize,
+    overhead: usize,
     in_use: Arc<Mutex<InUse>>,
 }
 
@@ -32,7 +32,7 @@ const LARGE: usize = 8;
 
 /// What a request takes beside its bytes, in bytes: its streams on both sides, their headers, and its tasks. Of small
 /// requests it is most of what they take.
-const STATE: usize = 16 << 10;
+pub(crate) const OVERHEAD: usize = 16 << 10;
 
 /// The bytes of one request. They are given back when the last clone of this is dropped, so that whatever still works
 /// on a request that was given up keeps them.
@@ -62,13 +62,13 @@ impl MemoryLimiter {
     /// Lets requests hold no more than `limit`.
     #[must_use]
     pub fn new(limit: impl Into<MemoryLimit>) -> Self {
-        Self { limit: limit.into(), each: 0, in_use: Arc::default() }
+        Self { limit: limit.into(), overhead: 0, in_use: Arc::default() }
     }
 
-    /// Counts, with each request, what Sluicegate itself takes for it.
+    /// Counts, with each request, what Sluicegate itself takes for it, some 16 KiB.
     #[must_use]
-    pub fn with_state(self) -> Self {
-        Self { each: STATE, ..self }
+    pub fn with_overhead(self) -> Self {
+        Self { overhead: OVERHEAD, ..self }
     }
 
     /// A reservation of nothing yet.
@@ -108,7 +108,7 @@ impl Reservation {
         let Held { limiter, bytes: held, has_spike } = &*self.0;
         let limit = limiter.limit;
         let before = held.load(Ordering::Relaxed);
-        let alone = before.max(limiter.each).saturating_add(bytes);
+        let alone = before.max(limiter.overhead).saturating_add(bytes);
         let bytes = alone - before;
         if alone > limit.bytes {
             return Err(OverLimit::Ever(limit.bytes));
@@ -145,11 +145,11 @@ impl Reservation {
     /// # Errors
     /// [`OverLimit`], and nothing changes, where they do not fit.
     pub fn resize(&self, bytes: usize) -> Result<(), OverLimit> {
-        let held = self.0.bytes.load(Ordering::Relaxed);
-        let bytes = bytes.saturating_add(self.0.limiter.each);
-        match bytes.checked_sub(held) {
-            Some(more) if held > 0 => self.grow(more),
-            Some(_) => self.grow(bytes - self.0.limiter.each),
+        let Held { limiter, bytes: held, .. } = &*self.0;
+        let held = held.load(Ordering::Relaxed);
+        let bytes = bytes.saturating_add(limiter.overhead);
+        match bytes.checked_sub(held.max(limiter.overhead)) {
+            Some(more) => self.grow(more),
             None => {
                 *self.0.limiter.lock().of(self.0.has_spike.load(Ordering::Relaxed)) -= held - bytes;
                 self.0.bytes.store(bytes, Ordering::Relaxed);
@@ -218,15 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn each_request_counts_its_state_once() {
-        let limiter = MemoryLimiter::new(3 * STATE).with_state();
+    fn each_request_counts_its_overhead_once() {
+        let limiter = MemoryLimiter::new(3 * OVERHEAD).with_overhead();
         let (first, second) = (limiter.open(), limiter.open());
         assert_eq!(limiter.in_use(), 0, "nothing of it has come");
-        assert_eq!((first.grow(1), first.grow(1), limiter.in_use()), (Ok(()), Ok(()), STATE + 2));
+        assert_eq!((first.grow(1), first.grow(1), limiter.in_use()), (Ok(()), Ok(()), OVERHEAD + 2));
         assert_eq!((first.resize(10), second.resize(20)), (Ok(()), Ok(())));
-        assert_eq!((first.resize(5), limiter.in_use()), (Ok(()), 2 * STATE + 25));
-        assert_eq!(second.grow(STATE - 24), Err(OverLimit::Now(3 * STATE)));
-        assert_eq!(second.grow(STATE - 25), Ok(()));
+        assert_eq!((first.resize(5), limiter.in_use()), (Ok(()), 2 * OVERHEAD + 25));
+        assert_eq!(second.grow(OVERHEAD - 24), Err(OverLimit::Now(3 * OVERHEAD)));
+        assert_eq!(second.grow(OVERHEAD - 25), Ok(()));
         drop((first, second));
         assert_eq!(limiter.in_use(), 0);
     }

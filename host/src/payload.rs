@@ -26,11 +26,11 @@ struct Rest {
 
 /// A part of one of two sources.
 #[derive(Debug, Clone)]
-pub struct Piece {
-    /// Which of them: the first one, or the second.
-    pub source: usize,
+pub(crate) struct Piece {
+    /// Which of them: 0 or 1.
+    pub(crate) source: usize,
     /// Which bytes.
-    pub range: Range<u32>,
+    pub(crate) range: Range<u32>,
 }
 
 impl Payload {
@@ -38,8 +38,9 @@ impl Payload {
     ///
     /// # Panics
     /// Where there is no such source, or it has no such bytes.
-    #[must_use]
-    pub fn of(sources: [Bytes; 2], pieces: Vec<Piece>) -> Self {
+    pub(crate) fn of(sources: [Bytes; 2], pieces: Vec<Piece>) -> Self {
+        let are_there = pieces.iter().all(|piece| sources[piece.source].get(piece.place()).is_some());
+        assert!(are_there, "no more is sent than there is");
         let left = pieces.iter().map(|piece| piece.range.len()).sum();
         let rest = Rest { sources, pieces: pieces.into(), next: 0, left };
         let mut payload = Self { first: Bytes::new(), rest: Some(rest) };
@@ -79,7 +80,7 @@ impl Payload {
     }
 
     /// What its bytes are parts of.
-    pub fn sources(&self) -> impl Iterator<Item = &Bytes> {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Bytes> {
         let sources = self.rest.as_ref().map_or(&[] as &[_], |rest| &rest.sources);
         let first = sources.is_empty().then_some(&self.first);
         first.into_iter().chain(sources)

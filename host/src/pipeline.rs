@@ -73,7 +73,7 @@ impl Entrance {
         let mut batch = pipeline.chain.run(batch, last, &mut account).await?;
         let parcels = pipeline.routes.encode(&batch);
         request.charge(route::growth(&parcels, &request));
-        // Destinations may take their time, for which nobody needs what came beside what is sent.
+        // Destinations may take their time, for which nobody needs what came but what is sent of it.
         request.body = Bytes::new();
         batch.release();
         let mut response = route::deliver(parcels, &request, |refused| batch.count(refused)).await?;

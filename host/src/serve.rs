@@ -100,7 +100,7 @@ impl Server {
         handler: impl Fn(&str, Transport) -> H,
     ) -> Result<Self, Diagnostics> {
         let mut problems = Diagnostics::default();
-        let memory = MemoryLimiter::new(config.memory_limit).with_state();
+        let memory = MemoryLimiter::new(config.memory_limit).with_overhead();
         let conveniences = Conveniences::new().await;
         let mut receivers = Vec::new();
         for (name, receiver) in &config.receivers {

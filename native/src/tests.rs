@@ -43,7 +43,7 @@ impl Pair {
         assert_eq!(sandboxed.result.expect("it works"), native.result.expect("it works"), "{name}");
         let routes = self.native.routes().iter().map(|route| Some(&**route));
         for route in std::iter::once(None).chain(routes) {
-            let encode = |batch: &Batch| batch.encode(|label| label == route);
+            let encode = |batch: &Batch| batch.encode(|label| label == route).map(|(body, rows)| (body.whole(), rows));
             assert_eq!(encode(&sandboxed.batch), encode(&native.batch), "{name}, {route:?}");
         }
         native.batch

@@ -43,16 +43,11 @@ struct Finder {
     needs: Characters,
     /// It finds candidates, within a group or as a whole.
     regex: Regex,
-    check: Check,
+    check: Option<Check>,
 }
 
-/// What makes a candidate a find.
-enum Check {
-    /// It is one.
-    None,
-    /// What stands around it, or what it is made of, must be right too.
-    Range(fn(text: &str, found: &Range<usize>) -> bool),
-}
+/// What must be right, too, around a candidate or in it, to make it a find.
+type Check = fn(text: &str, found: &Range<usize>) -> bool;
 
 impl Patterns {
     pub(crate) fn new(written: &[WrittenPattern]) -> Result<Self, Error> {
@@ -129,10 +124,7 @@ impl Finder {
     fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
         let mut at = 0;
         while let Some(range) = self.next(text, at) {
-            let is_right = match self.check {
-                Check::Range(check) => check(text, &range),
-                Check::None => true,
-            };
+            let is_right = self.check.is_none_or(|check| check(text, &range));
             // What turns out to be nothing may still overlap something.
             let step = text[range.start..].chars().next().map_or(1, char::len_utf8);
             at = if is_right { range.end.max(range.start + step) } else { range.start + step };
@@ -157,41 +149,35 @@ impl Finder {
 }
 
 impl WrittenPattern {
-    /// What a text must have, regular expressions, and the checks that complete them; none for cards. Word boundaries are ASCII's,
-    /// because others keep the fastest matcher from texts that are not.
-    fn sources(&self) -> Vec<(Characters, &str, Check)> {
+    /// What a text must have, regular expressions, and the checks that complete them; none for cards. Word boundaries are
+    /// ASCII's, because others keep the fastest matcher from texts that are not.
+    fn sources(&self) -> Vec<(Characters, &str, Option<Check>)> {
         match self {
             Self::Email => {
-                vec![(
-                    Characters::AT.and(Characters::DOT),
-                    r"[\w.%+-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+",
-                    Check::None,
-                )]
+                vec![(Characters::AT.and(Characters::DOT), r"[\w.%+-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+", None)]
             }
             Self::PaymentCard => Vec::new(),
             Self::Ipv4 => vec![(
                 Characters::DIGIT.and(Characters::DOT),
                 r"(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})",
-                Check::Range(stands_alone),
+                Some(stands_alone),
             )],
-            Self::BearerToken => vec![(
-                Characters::BEARER,
-                r#"(?i)(?-u:\b)bearer["':=\s]{1,4}([A-Z0-9._~+/-]{8,}=*)"#,
-                Check::Range(is_token),
-            )],
+            Self::BearerToken => {
+                vec![(Characters::BEARER, r#"(?i)(?-u:\b)bearer["':=\s]{1,4}([A-Z0-9._~+/-]{8,}=*)"#, Some(is_token))]
+            }
             Self::AwsKey => vec![
                 (
                     Characters::AWS_KEY,
                     r"(?-u:\b)(?:AKIA|ASIA|ABIA|ACCA|AGPA|AIDA|AIPA|ANPA|ANVA|APKA|AROA)[A-Z0-9]{16}(?-u:\b)",
-                    Check::None,
+                    None,
                 ),
                 (
                     Characters::SECRET_KEY,
                     r#"(?i)secret[ _-]?(?:access)?[ _-]?key["':=\s]{1,5}([A-Z0-9/+]{40})(?:[^A-Z0-9/+]|$)"#,
-                    Check::None,
+                    None,
                 ),
             ],
-            Self::Regex(source) => vec![(Characters::NONE, source, Check::None)],
+            Self::Regex(source) => vec![(Characters::NONE, source, None)],
         }
     }
 }

@@ -154,11 +154,11 @@ impl<'a> Encoder<'a> {
         self.len = 0;
     }
 
-    /// All that was written, in parts where they have so many bytes on average, and no less than half of what was received.
+    /// All that was written: in parts where they have so many bytes on average, and are half of what was received or more.
     fn finish(mut self, apart: usize) -> Payload {
         let received = &self.batch.bytes;
         // The rest of what was received stays as long as they do.
-        let is_large = self.len / apart.max(1) >= self.segments.len() && self.len >= received.len() / 2;
+        let is_large = self.segments.len().saturating_mul(apart) <= self.len && self.len >= received.len() / 2;
         if is_large && self.segments.iter().all(|segment| segment.source != Source::Replaced) {
             let piece = |Segment { source, start, end }| Piece {
                 source: (source != Source::Received).into(),

@@ -119,7 +119,7 @@ impl Index {
         children(reader, &SCOPE_LOGS, 0x12, SCOPE_LOGS_DEPTH, |span| {
             room(self.rows.len(), span, "log_records")?;
             if self.rows.len() == self.rows.capacity() {
-                self.rows.reserve(alike(span, bytes.len() as u32).min(MAX_CHILDREN - self.rows.len()));
+                self.rows.reserve(alike(span, bytes.len() as u32));
             }
             self.rows.push(Row::unread(span, scope));
             self.rows.last_mut().map_or(Ok(()), |row| row.read(bytes))
@@ -130,11 +130,15 @@ impl Index {
     }
 }
 
-/// How many records there are from `first` to `end`, if all are as large and none is smaller than real ones are.
+/// How many records there are from `first` to `end`, if all are as large and none is smaller than real ones are: a guess,
+/// which isn't trusted far.
 fn alike(first: Span, end: u32) -> usize {
     /// In bytes. Of smaller ones there might be so many that the room for them were many times the request.
     const SMALLEST: u32 = 64;
-    ((end - first.frame) / (first.end - first.frame).max(SMALLEST)) as usize + 1
+    /// The room for more is made when they are there.
+    const MOST: usize = 1 << 16;
+    let alike = ((end - first.frame) / (first.end - first.frame).max(SMALLEST)) as usize + 1;
+    alike.min(MOST)
 }
 
 /// Refuses one more than [`MAX_CHILDREN`].

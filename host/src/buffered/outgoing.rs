@@ -1,10 +1,10 @@
 //! What a connection has gathered and is about to write.
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io::IoSlice,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -19,6 +19,9 @@ pub(super) struct Outgoing {
     copied: Buffer,
     pieces: VecDeque<Piece>,
     len: usize,
+    /// How large all is that lent pieces are parts of, and so keep, and where the last of it begins.
+    pinned: usize,
+    pinned_last: usize,
 }
 
 #[derive(Debug)]
@@ -32,7 +35,7 @@ enum Piece {
 #[derive(Debug, Clone)]
 struct Lent {
     bytes: Bytes,
-    _held: Option<Reservation>,
+    held: Option<Reservation>,
 }
 
 /// What requests lend to their connection until they have an answer. What it has not written by then it still keeps.
@@ -42,36 +45,51 @@ pub(crate) struct Lendings(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Each by the number of its loan.
-    lent: Mutex<Vec<(usize, Lent)>>,
-    loans: AtomicUsize,
+    loans: Mutex<Loans>,
+    /// Whether the connection has something to write that the other side has no room for.
+    is_stuck: AtomicBool,
+    /// How many bytes were kept so far that would else have been copied.
+    #[cfg(test)]
+    kept: std::sync::atomic::AtomicUsize,
+}
+
+/// What is lent, by the number of its loan and its own.
+#[derive(Debug, Default)]
+struct Loans {
+    lent: BTreeMap<(u64, usize), Lent>,
+    next: u64,
 }
 
 /// Takes back what was lent when it is dropped.
 #[derive(Debug)]
+#[must_use]
 pub(crate) struct Loan<'a> {
     lendings: &'a Lendings,
-    number: usize,
+    number: u64,
+    /// How many there are.
+    count: usize,
 }
 
 /// From how many bytes on it takes less time to keep bytes than to copy them.
 const WORTH_KEEPING: usize = 1 << 10;
 
-impl Outgoing {
-    /// How many bytes wait.
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
+/// How much may be pinned, in bytes, by pieces of different requests. A destination that doesn't read keeps no more than
+/// that, or one request, of those that were given up.
+const PINNED: usize = 8 << 20;
 
-    /// How many of them are copies.
+impl Outgoing {
+    /// How many of the bytes are copies.
     pub(super) fn copied(&self) -> usize {
         self.copied.left().len()
     }
 
     /// Appends `bytes`: a copy, unless they are lent.
     pub(super) fn push(&mut self, bytes: &[u8], lendings: &Lendings) {
+        if bytes.is_empty() {
+            return;
+        }
         self.len += bytes.len();
-        if let Some(lent) = lendings.find(bytes) {
+        if let Some(lent) = lendings.find(bytes, |whole| self.pin(whole)) {
             return self.pieces.push_back(Piece::Lent(lent));
         }
         if self.copied.bytes.capacity() == 0 {
@@ -85,14 +103,26 @@ impl Outgoing {
         }
     }
 
-    /// Keeps no memory, now that nothing waits.
+    /// Whether a part of `whole` may be kept.
+    fn pin(&mut self, whole: &Bytes) -> bool {
+        let start = whole.as_ptr().addr();
+        let is_pinned = self.pinned > 0 && self.pinned_last == start;
+        let fits = self.pinned == 0 || self.pinned + whole.len() <= PINNED;
+        if fits && !is_pinned {
+            (self.pinned, self.pinned_last) = (self.pinned + whole.len(), start);
+        }
+        is_pinned || fits
+    }
+
+    /// Gives back the memory that copies took, now that nothing waits.
     pub(super) fn give_back(&mut self) {
+        self.pinned = 0;
         if self.copied.bytes.capacity() > 0 {
             self.copied.give_back(&OUTGOING);
         }
     }
 
-    /// How much memory it takes, in bytes, beside what is lent to it.
+    /// How much memory copies take, in bytes.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.copied.bytes.capacity()
@@ -148,14 +178,32 @@ impl Buf for Outgoing {
 impl Lendings {
     /// Lends `all`, which `held` is reserved for.
     pub(crate) fn lend<'a>(&self, all: impl Iterator<Item = &'a Bytes>, held: Option<&Reservation>) -> Loan<'_> {
-        let number = self.0.loans.fetch_add(1, Ordering::Relaxed);
-        let large = all.filter(|bytes| bytes.len() >= WORTH_KEEPING);
-        self.lock().extend(large.map(|bytes| (number, Lent { bytes: bytes.clone(), _held: held.cloned() })));
-        Loan { lendings: self, number }
+        let large = all.filter(|bytes| bytes.len() >= WORTH_KEEPING).enumerate();
+        let mut loans = None;
+        let (mut number, mut count) = (0, 0);
+        for (nth, bytes) in large {
+            let loans = loans.get_or_insert_with(|| self.lock());
+            if nth == 0 {
+                number = loans.next;
+                loans.next += 1;
+            }
+            count = nth + 1;
+            loans.lent.insert((number, nth), Lent { bytes: bytes.clone(), held: held.cloned() });
+        }
+        Loan { lendings: self, number, count }
     }
 
-    /// `slice` as bytes that can be kept, where it is a large part of what is lent.
-    fn find(&self, slice: &[u8]) -> Option<Lent> {
+    /// Whether the connection has something to write that the other side has no room for.
+    pub(crate) fn are_stuck(&self) -> bool {
+        self.0.is_stuck.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_stuck(&self, is_stuck: bool) {
+        self.0.is_stuck.store(is_stuck, Ordering::Relaxed);
+    }
+
+    /// `slice` as bytes that can be kept, where it is a large part of what is lent, and that `may_be_kept`.
+    fn find(&self, slice: &[u8], may_be_kept: impl FnOnce(&Bytes) -> bool) -> Option<Lent> {
         if slice.len() < WORTH_KEEPING {
             return None;
         }
@@ -163,18 +211,34 @@ impl Lendings {
             let (all, part) = (bytes.as_ptr_range(), slice.as_ptr_range());
             all.start <= part.start && part.end <= all.end
         };
-        let all = self.lock();
-        let (_, Lent { bytes, _held }) = all.iter().find(|(_, lent)| within(&lent.bytes))?;
-        Some(Lent { bytes: bytes.slice_ref(slice), _held: _held.clone() })
+        let loans = self.lock();
+        // Those that were lent last are most likely to be written.
+        let lent = loans.lent.values().rev().find(|lent| within(&lent.bytes))?;
+        let kept = Lent { bytes: lent.bytes.slice_ref(slice), held: lent.held.clone() };
+        if !may_be_kept(&lent.bytes) {
+            return None;
+        }
+        #[cfg(test)]
+        self.0.kept.fetch_add(slice.len(), Ordering::Relaxed);
+        Some(kept)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(usize, Lent)>> {
-        self.0.lent.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many bytes were kept so far that would else have been copied.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.0.kept.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Loans> {
+        self.0.loans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        self.lendings.lock().retain(|(number, _)| *number != self.number);
+        if self.count > 0 {
+            let mut loans = self.lendings.lock();
+            (0..self.count).for_each(|nth| drop(loans.lent.remove(&(self.number, nth))));
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::endpoint::Address;
 use super::node::Node;
 use super::read::{Fields, Foreign, Keys, Reader, list, nearest};
 use super::{HealthCheck, MIB, MemoryLimit, Receiver};
+use crate::memory;
 
 const TYPES: Keys = Keys {
     of: "`extensions`",
@@ -67,7 +68,7 @@ pub(super) const COPIES: usize = 3;
 
 /// How many MiB a request of so many bytes takes while it is under way.
 pub(super) fn under_way(size: usize) -> usize {
-    size.saturating_mul(COPIES).div_ceil(MIB)
+    size.saturating_mul(COPIES).saturating_add(memory::OVERHEAD).div_ceil(MIB)
 }
 
 /// A tebibyte.
@@ -106,7 +107,7 @@ impl MemoryLimiter {
         let spike = match (self.spike, self.limit) {
             (Some(spike), _) => spike as usize,
             (None, Some(limit)) => (limit / SPIKE_PART) as usize,
-            (None, None) => under_way(largest_request(receivers)),
+            (None, None) => largest_request(receivers).saturating_mul(COPIES).div_ceil(MIB),
         };
         let limit = self.limit.map_or(SHARED_MIB as usize + spike, |limit| limit as usize);
         MemoryLimit { bytes: limit * MIB, spike: spike * MIB }

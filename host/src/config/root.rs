@@ -92,7 +92,7 @@ impl Reader {
             }
             let message = format!("the largest request taken here is {size} bytes, and may never fit into memory");
             let warning = Diagnostic::warning(&self.source, listener.endpoint.span, message);
-            let warning = warning.note(format!("under way it takes {COPIES} times its size"));
+            let warning = warning.note(format!("under way it takes {COPIES} times its size, and 16 KiB"));
             let help = format!("lower its limit, or write `memory_limiter: {{ limit_mib: {needed} }}`");
             self.found.push(warning.help(help));
         }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     config::Verbosity,
     items, json,
+    payload::Payload,
     receive::{Request, Response, Signal},
 };
 
@@ -51,14 +52,15 @@ impl Debug {
 
     /// Writes about `request`, at most until its deadline. A destination that people look at takes everything that
     /// is OTLP.
-    pub(super) async fn export(&self, request: Request) -> Result<Response, Cause> {
+    pub(super) async fn export(&self, request: Request<Payload>) -> Result<Response, Cause> {
         until(request.deadline, self.write(request)).await.map(|()| Response::default())
     }
 
-    async fn write(&self, request: Request) -> Result<(), Cause> {
+    async fn write(&self, request: Request<Payload>) -> Result<(), Cause> {
         let (verbosity, output) = (self.verbosity, Arc::clone(&self.output));
         let held = request.held.clone();
         let text = heavy(move || {
+            let request = request.whole();
             let text = describe(verbosity, &request)?;
             request.charge(text.len());
             Ok(text)

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     json,
+    payload::Payload,
     receive::{Request, Response},
 };
 
@@ -84,14 +85,15 @@ impl File {
     }
 
     /// Appends `request`, at most until its deadline. When this returns, the operating system has the whole line.
-    pub(super) async fn export(&self, request: Request) -> Result<Response, Cause> {
+    pub(super) async fn export(&self, request: Request<Payload>) -> Result<Response, Cause> {
         until(request.deadline, self.write(request)).await.map(|()| Response::default())
     }
 
-    async fn write(&self, request: Request) -> Result<(), Cause> {
+    async fn write(&self, request: Request<Payload>) -> Result<(), Cause> {
         // Neither the conversion nor a slow disk may hold up the requests that share this thread.
         let held = request.held.clone();
         let line = heavy(move || {
+            let request = request.whole();
             let mut line = json::to_json(request.signal, &request.body)?;
             line.push(b'\n');
             request.charge(line.len());

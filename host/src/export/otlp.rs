@@ -98,8 +98,7 @@ impl Otlp {
 
     /// Sends `request` and waits for the answer, until the configured timeout or the request's deadline. Where
     /// it is so configured, a failure that may pass is tried again until the latter.
-    pub(super) async fn export(&self, request: impl Into<Request<Payload>>) -> Result<Response, Cause> {
-        let request = request.into();
+    pub(super) async fn export(&self, request: Request<Payload>) -> Result<Response, Cause> {
         let (started, deadline) = (Instant::now(), request.deadline);
         let message = until(deadline, self.message(request)).await?;
         let (failure, policy) = match (self.attempt(&message, deadline).await, &self.retry) {
@@ -116,9 +115,9 @@ impl Otlp {
         let own = self.timeout.and_then(|timeout| started.checked_add(timeout));
         let deadline = own.into_iter().chain(deadline).min();
         // The destination may stop working on what nobody waits for any more.
-        let timeout = deadline.filter(|_| self.protocol == Protocol::Grpc);
-        let more = timeout.map(|deadline| otlp_grpc::timeout(deadline.saturating_duration_since(started)));
-        let head = Head { path: message.path, headers: &message.headers, more };
+        let told = deadline.filter(|_| self.protocol == Protocol::Grpc);
+        let timeout = told.map(|deadline| otlp_grpc::timeout(deadline.saturating_duration_since(started)));
+        let head = Head { path: message.path, headers: &message.headers, timeout };
         let call = message.transport.post(&head, &message.content, deadline);
         let answer = match deadline {
             None => call.await?,

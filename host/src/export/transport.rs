@@ -59,8 +59,8 @@ pub(super) struct Settings {
 pub(super) struct Head<'a> {
     pub(super) path: &'static str,
     pub(super) headers: &'a HeaderMap,
-    /// One more, where there is one.
-    pub(super) more: Option<(HeaderName, HeaderValue)>,
+    /// One more header: how long its sender waits, where that is told.
+    pub(super) timeout: Option<(HeaderName, HeaderValue)>,
 }
 
 /// What is sent, as often as it takes: the head of a gRPC message, or nothing, and what comes after it.

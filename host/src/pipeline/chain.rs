@@ -44,6 +44,7 @@ impl Chain {
                 break;
             }
             match link {
+                // In a box, as it would make every request's future large, with filters or without.
                 Link::Enforce(enforcer) => batch = Box::pin(enforcer.run(batch, last, account)).await?,
                 Link::Shadow(shadow) => shadow.offer(&batch),
             }

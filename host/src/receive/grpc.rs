@@ -117,6 +117,7 @@ impl<H: Handler> OtlpGrpc<H> {
         let deadline = grpc_timeout(&head.headers).and_then(|timeout| Instant::now().checked_add(timeout));
         // What the request holds is given back when it is answered, or its sender has gone.
         let held = self.memory.open();
+        held.grow(0)?;
         let limit = Limit { bytes: self.max_request, key: "max_recv_msg_size_mib" };
         let reading = timeout(self.read_timeout, read(body, limit, &held));
         let (is_compressed, message) = reading.await.map_err(|_| Error::Slow(self.read_timeout))??;

@@ -61,6 +61,7 @@ impl<H: Handler> OtlpHttp<H> {
         };
         // What the request holds is given back when it is answered, or its sender has gone.
         let held = self.memory.open();
+        held.grow(0)?;
         let wire = self.read(body, encoded.encoding.is_none(), &held).await?;
         let decoded = encoded.decode(wire, held.clone()).await?;
         let metadata = self.settings.listener.include_metadata.then(|| Arc::new(head.headers));

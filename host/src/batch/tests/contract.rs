@@ -257,6 +257,22 @@ fn a_resource_is_split_only_where_its_rows_differ() {
 }
 
 #[test]
+fn most_of_a_request_is_sent_from_where_it_came() {
+    let record = |row: usize| LogRecord { body: Some(string(&format!("{row}").repeat(300))), ..LogRecord::default() };
+    let bytes = Bytes::from(request((10..90).map(record).collect()).encode_to_vec());
+    let is_received = |rows: Vec<u8>| {
+        let mut batch = Batch::new(bytes.clone()).unwrap();
+        let verdicts = vec![Verdict::Keep, Verdict::Drop("noise".into())];
+        batch.apply(Outcome { rows, verdicts, changes: vec![] }).unwrap();
+        let (payload, _) = batch.encode(|_| true).unwrap();
+        payload.sources().any(|source| source.as_ptr() == bytes.as_ptr())
+    };
+    assert!(is_received((0..80).map(|row| u8::from(row % 4 == 3)).collect()));
+    assert!(!is_received((0..80).map(|row| u8::from(row % 2 == 1)).collect()), "each record alone is short");
+    assert!(!is_received((0..80).map(|row| u8::from(row > 20)).collect()), "what is left is little");
+}
+
+#[test]
 fn a_request_that_goes_out_as_it_came_is_not_copied() {
     let bytes = Bytes::from(request(vec![LogRecord::default(); 3]).encode_to_vec());
     let mut batch = Batch::new(bytes.clone()).unwrap();

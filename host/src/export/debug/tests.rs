@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::*;
 
 /// The last of OTLP's examples of each signal.
-fn example(signal: Signal) -> Request {
+fn example(signal: Signal) -> Request<Payload> {
     let text = match signal {
         Signal::Logs => include_str!("../../../tests/data/otlp/logs.json"),
         Signal::Traces => include_str!("../../../tests/data/otlp/trace.json"),
@@ -16,10 +16,10 @@ fn example(signal: Signal) -> Request {
         Signal::Profiles => include_str!("../../../tests/data/profiles.json"),
     };
     let body = json::from_json(signal, &serde_json::from_str(text).unwrap()).unwrap();
-    Request::new(signal, body)
+    Request::new(signal, body).into()
 }
 
-async fn written(verbosity: Verbosity, request: Request) -> String {
+async fn written(verbosity: Verbosity, request: Request<Payload>) -> String {
     let text = Arc::new(Mutex::new(String::new()));
     let output = Arc::clone(&text);
     let debug = Debug::with_output(verbosity, move |text| {
@@ -56,14 +56,14 @@ async fn detailed_is_everything() {
     let (counts, document) = text.split_once('\n').unwrap();
     assert_eq!(counts, "metrics: 1 resource, 4 metrics, 4 data points");
     let read = json::from_json(Signal::Metrics, &serde_json::from_str(document).unwrap()).unwrap();
-    assert_eq!(read, request.body);
+    assert_eq!(read, request.body.whole());
 }
 
 #[tokio::test]
 async fn what_is_no_otlp_is_refused_and_output_that_fails_is_not_hidden() {
     let debug = Debug::with_output(Verbosity::Detailed, |_| Err(io::ErrorKind::BrokenPipe.into()));
     let request = Request::new(Signal::Logs, (&b"\x0a\x05"[..]).into());
-    assert!(matches!(debug.export(request).await, Err(Cause::Malformed(_))));
+    assert!(matches!(debug.export(request.into()).await, Err(Cause::Malformed(_))));
     assert!(matches!(debug.export(example(Signal::Logs)).await, Err(Cause::Write(_))));
 }
 
@@ -78,17 +78,17 @@ async fn of_what_is_too_much_to_be_read_only_a_part_is_shown() {
     };
     let many = Request::new(Signal::Traces, field(1, &field(2, &spans)).into());
     let counts = "traces: 1 resource, 4194304 spans\n";
-    assert_eq!(written(Verbosity::Basic, many.clone()).await, counts);
-    let normal = written(Verbosity::Normal, many.clone()).await;
+    assert_eq!(written(Verbosity::Basic, many.clone().into()).await, counts);
+    let normal = written(Verbosity::Normal, many.clone().into()).await;
     let lines = format!("{counts}{}… and 4193304 more\n", "  \n".repeat(1000));
     assert_eq!(normal, lines);
-    let detailed = written(Verbosity::Detailed, many).await;
+    let detailed = written(Verbosity::Detailed, many.into()).await;
     let note = "… 8388618 bytes, of which no more than 1048576 are shown in detail\n";
     assert_eq!(detailed, format!("{counts}{note}"));
 
     // A single one of 70,000 attributes.
     let large = field(1, &field(2, &field(2, &[0x32, 0].repeat(70_000))));
-    let normal = written(Verbosity::Normal, Request::new(Signal::Logs, large.into())).await;
+    let normal = written(Verbosity::Normal, Request::new(Signal::Logs, large.into()).into()).await;
     assert_eq!(normal, "logs: 1 resource, 1 log record\n<140000 bytes>\n");
 }
 

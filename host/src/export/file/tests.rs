@@ -9,8 +9,8 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message;
 use tokio::time::Instant;
 
-fn request(records: usize, text: &str) -> Request {
-    Request::new(Signal::Logs, logs_bytes(records, text))
+fn request(records: usize, text: &str) -> Request<Payload> {
+    Request::new(Signal::Logs, logs_bytes(records, text)).into()
 }
 
 /// What the file holds, read back.
@@ -56,7 +56,7 @@ async fn what_is_no_otlp_is_not_written() {
     let file = File::new(&path).unwrap();
     file.open().unwrap();
     let request = Request::new(Signal::Traces, (&b"\x0a\x05"[..]).into());
-    let error = file.export(request).await.unwrap_err();
+    let error = file.export(request.into()).await.unwrap_err();
     assert!(error.to_string().starts_with("malformed OTLP at byte 0: "), "{error}");
     assert_eq!(requests(&path), []);
 }

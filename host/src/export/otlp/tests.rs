@@ -17,8 +17,12 @@ use crate::{
     testing::{Collector, logs, logs_bytes, otlp_grpc},
 };
 
-fn request() -> Request {
-    Request::new(Signal::Logs, logs_bytes(2, "INFO"))
+fn body() -> Bytes {
+    logs_bytes(2, "INFO")
+}
+
+fn request() -> Request<Payload> {
+    Request::new(Signal::Logs, body()).into()
 }
 
 #[tokio::test]
@@ -195,9 +199,9 @@ fn json(config: &mut OtlpExporter) {
 
 #[tokio::test]
 async fn http_requests_go_where_they_should_in_the_form_that_is_asked_for() {
-    let text = crate::json::to_json(Signal::Logs, &request().body).unwrap();
+    let text = crate::json::to_json(Signal::Logs, &body()).unwrap();
     for encoding in [None, Some(Encoding::Gzip), Some(Encoding::Zstd)] {
-        for (as_json, expected) in [(false, &request().body[..]), (true, &text)] {
+        for (as_json, expected) in [(false, &body()[..]), (true, &text)] {
             let (exporter, mut gets) = http(take, |config, _| {
                 config.compression.encoding = encoding;
                 config.headers.insert("x-tenant", "shop".parse().unwrap());
@@ -227,7 +231,7 @@ async fn json_that_came_as_such_goes_on_as_it_came() {
     let document = Bytes::from_static(b"{ \"resourceSpans\": [], \"unknown\": 1 }");
     let mut request = Request::new(Signal::Traces, Bytes::new());
     request.json = Some(document.clone());
-    exporter.export(request).await.unwrap();
+    exporter.export(request.into()).await.unwrap();
     assert_eq!(gets.recv().await.unwrap().2, document);
 }
 
@@ -235,10 +239,10 @@ async fn json_that_came_as_such_goes_on_as_it_came() {
 async fn a_large_request_is_made_ready_off_the_thread() {
     let (exporter, mut gets) = http(take, |config, _| json(config)).await;
     let body = logs_bytes(20_000, "INFO");
-    exporter.export(Request::new(Signal::Logs, body.clone())).await.unwrap();
+    exporter.export(Request::new(Signal::Logs, body.clone()).into()).await.unwrap();
     assert_eq!(gets.recv().await.unwrap().2, crate::json::to_json(Signal::Logs, &body).unwrap());
     let malformed = Request::new(Signal::Logs, vec![0xff; LARGE].into());
-    let error = exporter.export(malformed).await.unwrap_err();
+    let error = exporter.export(malformed.into()).await.unwrap_err();
     assert!(matches!(error, Cause::Malformed(_)) && !error.is_retryable(), "{error}");
 }
 
@@ -258,7 +262,7 @@ async fn each_signal_has_its_path_or_a_url_of_its_own() {
         (Signal::Metrics, "/prefix/v1/metrics"),
         (Signal::Profiles, "/prefix/v1development/profiles"),
     ] {
-        exporter.export(Request::new(signal, Bytes::new())).await.unwrap();
+        exporter.export(Request::new(signal, Bytes::new()).into()).await.unwrap();
         assert_eq!(gets.recv().await.unwrap().0, expected);
     }
 }
@@ -318,7 +322,7 @@ async fn a_failure_is_tried_again_where_it_is_so_configured() {
     let (exporter, mut gets) = http(later, |config, _| config.retry = quick()).await;
     exporter.export(request()).await.unwrap();
     for _ in 0..4 {
-        assert_eq!(gets.recv().await.unwrap().2, request().body);
+        assert_eq!(gets.recv().await.unwrap().2, body());
     }
     assert!(gets.is_empty());
 }

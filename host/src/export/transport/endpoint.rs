@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     config::{Address, Destination},
+    receive::Signal,
     threads,
 };
 
@@ -61,8 +62,8 @@ pub(super) struct Target {
     authority: Authority,
     /// What stands before every path.
     prefix: String,
-    /// Those that were asked for, by their paths.
-    uris: Mutex<Vec<(&'static str, Uri)>>,
+    /// The whole addresses of OTLP's paths, and of none.
+    uris: Vec<(&'static str, Uri)>,
     /// One for each thread, which so has connections of its own.
     clients: Clients,
     /// Until when it is avoided, since it could not be connected to. That it is over shows in the next connection.
@@ -215,15 +216,19 @@ impl Target {
         } else {
             Clients::Any(threads.map(|_| client(connector.clone(), settings)).collect())
         };
-        Self {
+        let mut target = Self {
             place,
             scheme: if destination.tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: authority.parse().expect("an address is an authority"),
             prefix: destination.path.clone(),
-            uris: Mutex::default(),
+            uris: Vec::new(),
             clients,
             avoided_until: Mutex::default(),
-        }
+        };
+        let of_signal = |signal: Signal| [signal.grpc_path(), signal.http_path()];
+        let paths = Signal::ALL.into_iter().flat_map(of_signal).chain([""]);
+        target.uris = paths.map(|path| (path, target.make_uri(path))).collect();
+        target
     }
 
     /// Sends one request and reads its answer. The connection is shared, or taken from those that are idle, or made; within
@@ -277,7 +282,9 @@ impl Target {
         *request.uri_mut() = self.uri(head.path);
         let headers = request.headers_mut();
         headers.clone_from(head.headers);
-        headers.extend(head.more.clone());
+        if let Some((name, value)) = &head.timeout {
+            headers.insert(name, value.clone());
+        }
         request
     }
 
@@ -298,15 +305,10 @@ impl Target {
         self.place.error("another request could not, or gave up".to_owned()).into()
     }
 
-    /// The whole address of `path`. There are few of them.
+    /// The whole address of `path`, which mostly is known.
     fn uri(&self, path: &'static str) -> Uri {
-        let mut known = self.uris.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, uri)) = known.iter().find(|(known, _)| *known == path) {
-            return uri.clone();
-        }
-        let uri = self.make_uri(path);
-        known.push((path, uri.clone()));
-        uri
+        let known = self.uris.iter().find(|(known, _)| *known == path);
+        known.map_or_else(|| self.make_uri(path), |(_, uri)| uri.clone())
     }
 
     fn make_uri(&self, path: &str) -> Uri {

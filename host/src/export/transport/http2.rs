@@ -42,7 +42,6 @@ pub(super) struct Http2 {
 #[derive(Debug, Clone)]
 struct Connection {
     requests: SendRequest<Data>,
-    lendings: Lendings,
     life: Arc<Life>,
 }
 
@@ -54,6 +53,8 @@ struct Life {
     /// Whether there was one, and whether one was answered, since somebody looked last.
     was_used: AtomicBool,
     was_heard: AtomicBool,
+    /// What requests lend it while they are under way.
+    lendings: Lendings,
 }
 
 /// Counts one request until it is dropped.
@@ -165,14 +166,13 @@ impl Http2 {
 
     async fn open_anew(&self) -> Result<Connection, ConnectError> {
         let stream = self.connector.connect().await?;
-        let lendings = stream.lendings();
+        let life = Arc::new(Life { lendings: stream.lendings(), ..Life::default() });
         let mut builder = Builder::new();
         builder.initial_max_send_streams(FIRST_STREAMS).max_header_list_size(MAX_HEAD).enable_push(false);
         let opened = builder.handshake(stream).await;
         let (requests, connection) = opened.map_err(|error| self.connector.error(chain(&error)))?;
-        let life = Arc::<Life>::default();
         tokio::spawn(serve(connection, Arc::clone(&life), self.keepalive, self.end.clone()));
-        Ok(Connection { requests, lendings, life })
+        Ok(Connection { requests, life })
     }
 
     /// Lets the next request make another connection than this one.
@@ -194,7 +194,7 @@ impl Drop for Http2 {
 impl Connection {
     async fn send(&self, request: Request<()>, content: Content) -> Result<Answer, Broken> {
         let _under_way = self.life.begin();
-        let _loan = self.lendings.lend(content.body.sources(), content.held.as_ref());
+        let _loan = self.life.lendings.lend(content.body.sources(), content.held.as_ref());
         let (answer, mut stream) = self.requests.clone().send_request(request, false).map_err(Broken::Unsent)?;
         // What the windows have no room for yet waits there.
         stream.send_data(content.head.chain(content.body), true)?;
@@ -287,7 +287,9 @@ async fn silent(pings: &mut PingPong, keepalive: ClientKeepalive, life: &Life) {
     loop {
         sleep(keepalive.time).await;
         let is_heard = life.was_heard.swap(false, Ordering::Relaxed);
-        if is_heard || (life.is_idle() && !keepalive.permit_without_stream) {
+        // Where it is stuck, what it keeps of requests that were given up is only let go of with it.
+        let is_idle = life.is_idle() && !life.lendings.are_stuck();
+        if is_heard || (is_idle && !keepalive.permit_without_stream) {
             continue;
         }
         if !matches!(timeout(keepalive.timeout, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {

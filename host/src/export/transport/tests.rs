@@ -64,7 +64,7 @@ fn url(address: SocketAddr) -> String {
 async fn send(transport: &Transport) -> Result<Bytes, String> {
     let content = Content { head: Bytes::new(), body: Bytes::from_static(b"body").into(), held: None };
     let answer =
-        transport.post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), more: None }, &content, None).await;
+        transport.post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), timeout: None }, &content, None).await;
     answer.map(|answer| answer.body.unwrap()).map_err(|cause| cause.to_string())
 }
 
@@ -118,7 +118,7 @@ async fn an_address_that_does_not_answer_leaves_time_for_the_others_and_is_avoid
     for _ in 0..10 {
         let deadline = Some(Instant::now() + Duration::from_secs(1));
         transport
-            .post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), more: None }, &content, deadline)
+            .post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), timeout: None }, &content, deadline)
             .await
             .unwrap();
     }
@@ -281,7 +281,7 @@ async fn an_answer_without_end_is_not_kept() {
     let transport = transport(&[url(address)]);
     let content = Content { head: Bytes::new(), body: Payload::default(), held: None };
     let answer = transport
-        .post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), more: None }, &content, None)
+        .post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), timeout: None }, &content, None)
         .await
         .unwrap();
     assert_eq!((answer.status, answer.body), (StatusCode::OK, None));

@@ -10,7 +10,7 @@ use tokio::{
 use super::*;
 use crate::{
     config::Destination,
-    export::transport::{Head, Settings, Transport},
+    export::transport::{Head, Settings, Transport, connect::Place},
 };
 
 /// What becomes of a request.
@@ -51,8 +51,11 @@ const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 async fn raw(keepalive: ClientKeepalive) -> (TcpListener, Transport) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Destination::parse_url(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    let settings = Settings { http2_only: true, tls: None, keepalive, connect_timeout: Duration::from_secs(60) };
-    (listener, Transport::new([&endpoint], &settings))
+    (listener, Transport::new([&endpoint], &settings(keepalive)))
+}
+
+fn settings(keepalive: ClientKeepalive) -> Settings {
+    Settings { http2_only: true, tls: None, keepalive, connect_timeout: Duration::from_secs(60) }
 }
 
 /// A connection with a request is asked for a sign of life at once, which may take so long.
@@ -125,10 +128,14 @@ impl Server {
                     let bytes = Arc::clone(&self.bytes);
                     tokio::spawn(async move {
                         let mut body = request.into_body();
+                        let mut came = Vec::new();
                         while let Some(Ok(data)) = body.data().await {
-                            bytes.fetch_add(data.len(), Ordering::Relaxed);
+                            came.extend_from_slice(&data);
                             body.flow_control().release_capacity(data.len()).unwrap();
                         }
+                        let body = came.strip_prefix(b"head.").expect("a head");
+                        assert!(*body == self::body(body.len()), "it came as it was sent");
+                        bytes.fetch_add(came.len(), Ordering::Relaxed);
                         let mut stream = answer.send_response(Response::new(()), false).unwrap();
                         stream.send_data(Bytes::from(vec![b'x'; size]), false).unwrap();
                         let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
@@ -145,11 +152,16 @@ impl Server {
     }
 }
 
-async fn send(transport: &Transport, body: usize) -> Result<Answer, String> {
-    let content =
-        Content { head: Bytes::from_static(b"head."), body: Bytes::from(vec![b'y'; body]).into(), held: None };
+/// What is sent, which ends with letters.
+fn body(size: usize) -> Bytes {
+    let letters = size.min(100);
+    (0..size - letters).map(|n| (n % 251) as u8).chain(vec![b'y'; letters]).collect()
+}
+
+async fn send(transport: &Transport, size: usize) -> Result<Answer, String> {
+    let content = Content { head: Bytes::from_static(b"head."), body: body(size).into(), held: None };
     let answer =
-        transport.post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), more: None }, &content, None).await;
+        transport.post(&Head { path: "/v1/logs", headers: &HeaderMap::new(), timeout: None }, &content, None).await;
     answer.map_err(|cause| cause.to_string())
 }
 
@@ -175,6 +187,22 @@ async fn an_answer_that_is_too_large_is_not_kept() {
     assert_eq!((answer.status, answer.body), (StatusCode::OK, None));
     let (_server, transport) = Server::start(&[Fate::Taken(MAX_ANSWER)]).await;
     assert_eq!(send(&transport, 1).await.unwrap().body.unwrap().len(), MAX_ANSWER);
+}
+
+#[tokio::test]
+async fn large_bodies_are_not_copied_on_their_way() {
+    const LARGE: usize = 1 << 20;
+    let (server, _) = Server::start(&[Fate::Taken(1)]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = settings(ClientKeepalive::default());
+    let connector = Connector::new(Place::Tcp(listener.local_addr().unwrap()), None, &settings);
+    tokio::spawn(server.accept(listener));
+    let client = Http2::new(connector, settings.keepalive);
+    let connection = client.open_anew().await.unwrap();
+    let content = Content { head: Bytes::from_static(b"head."), body: body(LARGE).into(), held: None };
+    let request = Request::post("http://localhost/v1/logs").body(()).unwrap();
+    assert!(connection.send(request, content).await.is_ok());
+    assert!(connection.life.lendings.kept() > LARGE * 9 / 10, "{}", connection.life.lendings.kept());
 }
 
 /// What becomes of one request whose attempts meet `fates`, and how many attempts and connections it takes.
