@@ -38,11 +38,11 @@ impl Payload {
     ///
     /// # Panics
     /// Where there is no such source, or it has no such bytes.
-    pub(crate) fn of(sources: [Bytes; 2], pieces: Vec<Piece>) -> Self {
+    pub(crate) fn of(sources: [Bytes; 2], pieces: Arc<[Piece]>) -> Self {
         let are_there = pieces.iter().all(|piece| sources[piece.source].get(piece.place()).is_some());
         assert!(are_there, "no more is sent than there is");
         let left = pieces.iter().map(|piece| piece.range.len()).sum();
-        let rest = Rest { sources, pieces: pieces.into(), next: 0, left };
+        let rest = Rest { sources, pieces, next: 0, left };
         let mut payload = Self { first: Bytes::new(), rest: Some(rest) };
         payload.refill();
         payload
@@ -157,7 +157,7 @@ mod tests {
                 Piece { source, range: a.min(b)..a.max(b) }
             }).collect();
             let expected: Vec<u8> = pieces.iter().flat_map(|piece| &sources[piece.source][piece.place()]).copied().collect();
-            let mut payload = Payload::of(sources.map(Bytes::from), pieces);
+            let mut payload = Payload::of(sources.map(Bytes::from), pieces.into());
             prop_assert_eq!(&payload.clone().whole(), &expected);
             let mut read = Vec::new();
             for (is_vectored, step) in steps {

@@ -2,7 +2,7 @@
 //!
 //! A transport hands each request to a [`Handler`] and sends what it answers. What comes as JSON is made protobuf;
 //! otherwise nothing here looks inside a request.
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use ::http::HeaderMap;
 use bytes::{Buf, Bytes};
@@ -88,25 +88,16 @@ impl Request {
 }
 
 impl<B> Request<B> {
-    /// The same request of another body.
-    pub(crate) fn with_body<T>(self, body: T) -> Request<T> {
-        let Self { signal, body: _, json, deadline, metadata, held } = self;
-        Request { signal, body, json, deadline, metadata, held }
+    /// The same request with what `map` makes of its body.
+    pub(crate) fn map_body<T>(self, map: impl FnOnce(B) -> T) -> Request<T> {
+        let Self { signal, body, json, deadline, metadata, held } = self;
+        Request { signal, body: map(body), json, deadline, metadata, held }
     }
 }
 
 impl From<Request> for Request<Payload> {
-    fn from(mut request: Request) -> Self {
-        let body = mem::take(&mut request.body);
-        request.with_body(body.into())
-    }
-}
-
-impl Request<Payload> {
-    /// The same in one piece.
-    pub(crate) fn whole(mut self) -> Request {
-        let body = mem::take(&mut self.body).whole();
-        self.with_body(body)
+    fn from(request: Request) -> Self {
+        request.map_body(Payload::from)
     }
 }
 

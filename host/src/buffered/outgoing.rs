@@ -2,6 +2,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io::IoSlice,
+    ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -53,10 +54,10 @@ struct Shared {
     kept: std::sync::atomic::AtomicUsize,
 }
 
-/// What is lent, by the number of its loan and its own.
+/// What is lent, in the order of the loans.
 #[derive(Debug, Default)]
 struct Loans {
-    lent: BTreeMap<(u64, usize), Lent>,
+    lent: BTreeMap<u64, Lent>,
     next: u64,
 }
 
@@ -65,9 +66,7 @@ struct Loans {
 #[must_use]
 pub(crate) struct Loan<'a> {
     lendings: &'a Lendings,
-    number: u64,
-    /// How many there are.
-    count: usize,
+    numbers: Range<u64>,
 }
 
 /// From how many bytes on it takes less time to keep bytes than to copy them.
@@ -178,19 +177,18 @@ impl Buf for Outgoing {
 impl Lendings {
     /// Lends `all`, which `held` is reserved for.
     pub(crate) fn lend<'a>(&self, all: impl Iterator<Item = &'a Bytes>, held: Option<&Reservation>) -> Loan<'_> {
-        let large = all.filter(|bytes| bytes.len() >= WORTH_KEEPING).enumerate();
-        let mut loans = None;
-        let (mut number, mut count) = (0, 0);
-        for (nth, bytes) in large {
-            let loans = loans.get_or_insert_with(|| self.lock());
-            if nth == 0 {
-                number = loans.next;
-                loans.next += 1;
-            }
-            count = nth + 1;
-            loans.lent.insert((number, nth), Lent { bytes: bytes.clone(), held: held.cloned() });
+        let mut large = all.filter(|bytes| bytes.len() >= WORTH_KEEPING).peekable();
+        if large.peek().is_none() {
+            return Loan { lendings: self, numbers: 0..0 };
         }
-        Loan { lendings: self, number, count }
+        let mut loans = self.lock();
+        let first = loans.next;
+        for bytes in large {
+            let number = loans.next;
+            loans.lent.insert(number, Lent { bytes: bytes.clone(), held: held.cloned() });
+            loans.next += 1;
+        }
+        Loan { lendings: self, numbers: first..loans.next }
     }
 
     /// Whether the connection has something to write that the other side has no room for.
@@ -213,14 +211,11 @@ impl Lendings {
         };
         let loans = self.lock();
         // Those that were lent last are most likely to be written.
-        let lent = loans.lent.values().rev().find(|lent| within(&lent.bytes))?;
-        let kept = Lent { bytes: lent.bytes.slice_ref(slice), held: lent.held.clone() };
-        if !may_be_kept(&lent.bytes) {
-            return None;
-        }
+        let found = loans.lent.values().rev().find(|lent| within(&lent.bytes));
+        let Lent { bytes, held } = found.filter(|lent| may_be_kept(&lent.bytes))?;
         #[cfg(test)]
         self.0.kept.fetch_add(slice.len(), Ordering::Relaxed);
-        Some(kept)
+        Some(Lent { bytes: bytes.slice_ref(slice), held: held.clone() })
     }
 
     /// How many bytes were kept so far that would else have been copied.
@@ -236,9 +231,9 @@ impl Lendings {
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        if self.count > 0 {
+        if !self.numbers.is_empty() {
             let mut loans = self.lendings.lock();
-            (0..self.count).for_each(|nth| drop(loans.lent.remove(&(self.number, nth))));
+            self.numbers.clone().for_each(|number| drop(loans.lent.remove(&number)));
         }
     }
 }

@@ -60,7 +60,7 @@ impl Debug {
         let (verbosity, output) = (self.verbosity, Arc::clone(&self.output));
         let held = request.held.clone();
         let text = heavy(move || {
-            let request = request.whole();
+            let request = request.map_body(Payload::whole);
             let text = describe(verbosity, &request)?;
             request.charge(text.len());
             Ok(text)

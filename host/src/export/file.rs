@@ -93,7 +93,7 @@ impl File {
         // Neither the conversion nor a slow disk may hold up the requests that share this thread.
         let held = request.held.clone();
         let line = heavy(move || {
-            let request = request.whole();
+            let request = request.map_body(Payload::whole);
             let mut line = json::to_json(request.signal, &request.body)?;
             line.push(b'\n');
             request.charge(line.len());

@@ -246,7 +246,7 @@ impl<'a> Parcel<'a> {
 
     async fn attempt(&self, request: &Request) -> Result<Response, ExportError> {
         let _under_way = self.to.counts.start();
-        self.to.exporter.export(request.clone().with_body(self.body.clone())).await
+        self.to.exporter.export(request.clone().map_body(|_| self.body.clone())).await
     }
 
     /// Counts what was taken, and says what was not.
