@@ -81,6 +81,8 @@ impl<'s> Columns<'s> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn pull(&self, key: Key<'_>) -> Column {
         Column::new(self.source.column(key.to_raw()))
     }
@@ -121,7 +123,22 @@ impl Column {
         }
     }
 
+    /// The value of one row, if it is an int.
+    #[inline]
+    pub(crate) fn int(&self, row: usize) -> Option<i64> {
+        match &self.data {
+            Data::Ints(ints) => Some(i64::from_le_bytes(ints.as_chunks().0[row & self.mask])),
+            data => self.int_among_others(row & self.mask, data),
+        }
+    }
+
+    #[inline(never)]
+    fn int_among_others(&self, row: usize, data: &Data) -> Option<i64> {
+        if let Data::Mixed(bytes) = data { self.mixed(row, bytes)?.as_int() } else { None }
+    }
+
     /// Apart from the rest, which is small enough to become part of each place that reads a field.
+    #[inline(never)]
     fn mixed<'a>(&self, row: usize, bytes: &'a [u8]) -> Option<Value<'a>> {
         let kind = self.kinds[row];
         (kind != 0).then(|| Value::from_data(kind, &bytes[self.range(row)]))

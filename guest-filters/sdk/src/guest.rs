@@ -35,15 +35,27 @@ impl<F: Filter> Configured<F> {
         let mut edits = Edits::new(len);
         let mut verdicts = Verdicts::new(len, &self.routes);
         self.filter.start_batch(len);
-        for row in 0..len {
-            edits.start_row(row);
-            let mut record = Record { columns: &columns, edits: &mut edits, row };
-            verdicts.push(row, self.filter.filter(&mut record))?;
-            record.finish();
-        }
+        filter_rows(&mut self.filter, &columns, &mut edits, &mut verdicts)?;
         let (rows, verdicts) = verdicts.into_parts();
         Ok(Outcome { rows, verdicts, changes: edits.into_changes() })
     }
+}
+
+/// The loop over a batch's rows. It gets a function, and with it the registers, of its own.
+#[inline(never)]
+fn filter_rows<F: Filter>(
+    filter: &mut F,
+    columns: &Columns<'_>,
+    edits: &mut Edits,
+    verdicts: &mut Verdicts<'_>,
+) -> Result<(), String> {
+    for row in 0..verdicts.len() {
+        edits.start_row(row);
+        let mut record = Record { columns, edits, row };
+        verdicts.push(row, filter.filter(&mut record))?;
+        record.finish();
+    }
+    Ok(())
 }
 
 /// The filter of a component: what [`export!`](crate::export) keeps between calls.

@@ -161,28 +161,46 @@ impl Record<'_> {
     #[inline]
     pub(crate) fn finish(&mut self) {
         if self.edits.is_unnamable() {
-            let record = self.replaced().unwrap_or_else(|| self.received());
-            let rewritten = rewrite::rewrite(record, self.edits.written());
-            self.replace(&rewritten);
+            self.rewrite();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn rewrite(&mut self) {
+        let record = self.replaced().unwrap_or_else(|| self.received());
+        let rewritten = rewrite::rewrite(record, self.edits.written());
+        self.replace(&rewritten);
     }
 
     #[inline]
     fn value(&self, key: Key<'_>) -> Option<Value<'_>> {
-        if self.edits.any() {
-            if let Some(value) = self.edits.get(key) {
-                return value;
-            }
-            if let Some(record) = self.replaced().filter(|_| key.id.is_of_record()) {
-                return replaced::field_of(record, key);
-            }
+        if self.edits.any()
+            && let Some(value) = self.changed(key)
+        {
+            return value;
         }
         self.columns.get(key).value(self.row)
     }
 
+    /// What the filter has made of a field, if it has changed it.
+    #[inline(never)]
+    fn changed(&self, key: Key<'_>) -> Option<Option<Value<'_>>> {
+        self.edits.get(key).or_else(|| {
+            let record = self.replaced().filter(|_| key.id.is_of_record())?;
+            Some(replaced::field_of(record, key))
+        })
+    }
+
     #[inline]
     fn int(&self, id: FieldId) -> Option<i64> {
-        self.value(Key::fixed(id))?.as_int()
+        let key = Key::fixed(id);
+        if self.edits.any()
+            && let Some(value) = self.changed(key)
+        {
+            return value?.as_int();
+        }
+        self.columns.get(key).int(self.row)
     }
 
     #[inline]

@@ -73,6 +73,12 @@ impl<'a> Verdicts<'a> {
         Self { routes, len, rows: Vec::new(), table: Vec::new(), drops: 0, last: 0 }
     }
 
+    /// How many rows the batch has.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Notes the verdict of `row`, which is the next.
     ///
     /// # Errors
@@ -80,15 +86,22 @@ impl<'a> Verdicts<'a> {
     #[inline]
     pub(crate) fn push(&mut self, row: usize, verdict: Verdict) -> Result<(), String> {
         if verdict != Verdict::Keep {
-            let index = self.find(verdict)?;
-            if self.rows.is_empty() {
-                self.rows.reserve_exact(self.len);
-                self.rows.resize(row, 0);
-            }
-            self.rows.push(index);
-        } else if !self.rows.is_empty() {
+            return self.note(row, verdict);
+        }
+        if !self.rows.is_empty() {
             self.rows.push(0);
         }
+        Ok(())
+    }
+
+    /// Apart from the rest, which is small enough to become part of the loop over the rows.
+    #[inline(never)]
+    fn note(&mut self, row: usize, verdict: Verdict) -> Result<(), String> {
+        let index = match self.table.get(self.last) {
+            Some(last) if last.is(&verdict) => self.last as u8,
+            _ => self.find(row, verdict)?,
+        };
+        self.rows.push(index);
         Ok(())
     }
 
@@ -104,11 +117,14 @@ impl<'a> Verdicts<'a> {
         (self.rows, verdicts.collect())
     }
 
-    fn find(&mut self, mut verdict: Verdict) -> Result<u8, String> {
-        match self.table.get(self.last) {
-            Some(last) if last.is(&verdict) => return Ok(self.last as u8),
-            Some(_) => {}
-            None => self.table.push(Verdict::Keep),
+    /// Where a verdict stands that is another than the last one. The first of all makes room for every row's.
+    #[cold]
+    #[inline(never)]
+    fn find(&mut self, row: usize, mut verdict: Verdict) -> Result<u8, String> {
+        if self.table.is_empty() {
+            self.table.push(Verdict::Keep);
+            self.rows.reserve_exact(self.len);
+            self.rows.resize(row, 0);
         }
         let mut found = self.table.iter().position(|known| known.is(&verdict));
         if found.is_none() {
