@@ -7,6 +7,7 @@ mod compare;
 mod encode;
 mod envelope;
 mod index;
+mod kept;
 mod part;
 mod row;
 mod schema;
@@ -23,6 +24,7 @@ pub use compare::ChangedField;
 use change::{Changes, Level};
 use envelope::Envelopes;
 use index::Index;
+use kept::Kept;
 use row::Row;
 
 pub use part::Rows;
@@ -69,6 +71,11 @@ pub struct Column {
     pub ends: Vec<u32>,
     /// The values, back to back.
     pub data: Vec<u8>,
+}
+
+impl Column {
+    /// How many bytes an entry takes beside its value: a kind and an end.
+    const ENTRY: usize = size_of::<u8>() + size_of::<u32>();
 }
 
 /// What a filter decides for a row.
@@ -171,6 +178,7 @@ pub struct Batch {
     /// Records that filters put in place of received ones, framed like those.
     replaced: Vec<u8>,
     replacements: Vec<Row>,
+    kept: Kept,
 }
 
 impl Batch {
@@ -193,6 +201,7 @@ impl Batch {
             envelopes: None,
             replaced: Vec::new(),
             replacements: Vec::new(),
+            kept: Kept::default(),
         })
     }
 
@@ -305,7 +314,11 @@ impl Batch {
 
     /// Applies changes that were checked one by one. Says which of the rows that are left they concern.
     fn apply_changes(&mut self, changes: Vec<Change>) -> Result<Vec<bool>, InvalidOutcome> {
-        let mut changed = vec![false; if changes.is_empty() { 0 } else { self.len() }];
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.forget_columns();
+        let mut changed = vec![false; self.len()];
         let (of_records, of_envelopes): (Vec<_>, Vec<_>) =
             changes.into_iter().partition(|change| change.field.level() == Level::Record);
         if !of_envelopes.is_empty() {

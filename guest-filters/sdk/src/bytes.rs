@@ -24,6 +24,14 @@ pub(crate) fn are_equal(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
+/// Whether all bytes have these bits under the mask.
+pub(crate) fn have_bits(bytes: &[u8], mask: u8, bits: u8) -> bool {
+    let of_word = |byte| u64::from_le_bytes([byte; 8]);
+    let (words, rest) = bytes.as_chunks();
+    words.iter().all(|word| u64::from_le_bytes(*word) & of_word(mask) == of_word(bits))
+        && rest.iter().all(|byte| byte & mask == bits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +47,19 @@ mod tests {
                 assert!(!are_equal(&bytes, &other), "{at} of {length}");
             }
             assert!(!are_equal(&bytes, &[&bytes[..], &[0]].concat()), "{length}");
+        }
+    }
+
+    #[test]
+    fn bits_of_every_byte_count() {
+        for length in 0..40 {
+            let mut bytes = vec![3; length];
+            assert!(have_bits(&bytes, !0, 3) && have_bits(&bytes, !1, 2), "{length}");
+            for at in 0..length {
+                bytes[at] = 2;
+                assert!(!have_bits(&bytes, !0, 3) && have_bits(&bytes, !1, 2), "{at} of {length}");
+                bytes[at] = 3;
+            }
         }
     }
 }

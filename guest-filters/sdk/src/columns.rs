@@ -1,6 +1,6 @@
 //! The columns of one batch, each pulled when it is first looked at.
 use crate::Value;
-use crate::bytes::are_equal;
+use crate::bytes::{are_equal, have_bits};
 use crate::field::{FieldId, Key};
 use crate::raw;
 use std::cell::OnceCell;
@@ -64,8 +64,14 @@ impl<'s> Columns<'s> {
     pub(crate) fn get(&self, key: Key<'_>) -> &Column {
         match key.id {
             FieldId::Attribute | FieldId::ResourceAttribute | FieldId::ScopeAttribute => self.named(key),
-            id => self.fixed[id as usize].get_or_init(|| self.pull(key)),
+            id => self.fixed(id),
         }
+    }
+
+    /// The column of a field that has no name.
+    #[inline]
+    pub(crate) fn fixed(&self, id: FieldId) -> &Column {
+        self.fixed[id as usize].get_or_init(|| self.pull_fixed(id))
     }
 
     #[inline]
@@ -79,6 +85,12 @@ impl<'s> Columns<'s> {
             }
             at = next;
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pull_fixed(&self, id: FieldId) -> Column {
+        self.pull(Key::fixed(id))
     }
 
     #[cold]
@@ -100,8 +112,9 @@ impl Drop for Named {
 
 impl Column {
     fn new(raw: raw::Column) -> Self {
-        let is_text = || raw.kinds.iter().all(|&kind| kind <= 1);
-        let data = if raw.data.len() == size_of::<i64>() * raw.kinds.len() && raw.kinds.iter().all(|&kind| kind == 3) {
+        // No value, or a string.
+        let is_text = || have_bits(&raw.kinds, !1, 0);
+        let data = if raw.data.len() == size_of::<i64>() * raw.kinds.len() && have_bits(&raw.kinds, !0, 3) {
             Data::Ints(raw.data)
         } else if is_text() {
             String::from_utf8(raw.data).map_or_else(|error| Data::Mixed(error.into_bytes()), Data::Text)

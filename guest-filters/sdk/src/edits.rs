@@ -53,18 +53,27 @@ impl Edits {
         Self { len, ..Self::default() }
     }
 
+    /// The row that is being filtered.
+    #[inline]
+    pub(crate) fn row(&self) -> usize {
+        self.row as usize
+    }
+
     /// Goes on to the next row.
     #[inline]
-    pub(crate) fn start_row(&mut self, row: usize) {
-        self.row = row as u32;
-        self.written.clear();
-        self.next = 0;
+    pub(crate) fn next_row(&mut self) {
+        if self.any() {
+            self.written.clear();
+            self.next = 0;
+        }
+        self.row += 1;
     }
 
     /// Whether the current row has changed a field of its record that is one too many for the changes to name.
     #[inline]
     pub(crate) fn is_unnamable(&self) -> bool {
-        self.fields.len() > MOST_FIELDS
+        self.any()
+            && self.fields.len() > MOST_FIELDS
             && self.written.iter().any(|&at| at >= MOST_FIELDS && self.fields[at].id.is_of_record())
     }
 

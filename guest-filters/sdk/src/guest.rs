@@ -49,11 +49,10 @@ fn filter_rows<F: Filter>(
     edits: &mut Edits,
     verdicts: &mut Verdicts<'_>,
 ) -> Result<(), String> {
+    let mut record = Record { columns, edits };
     for row in 0..verdicts.len() {
-        edits.start_row(row);
-        let mut record = Record { columns, edits, row };
         verdicts.push(row, filter.filter(&mut record))?;
-        record.finish();
+        record.next();
     }
     Ok(())
 }

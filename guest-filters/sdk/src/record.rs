@@ -20,8 +20,8 @@ pub use attributes::Attributes;
 /// empty id. Setting such a value removes the field.
 pub struct Record<'a> {
     pub(crate) columns: &'a Columns<'a>,
+    /// They know which row it is.
     pub(crate) edits: &'a mut Edits,
-    pub(crate) row: usize,
 }
 
 /// Reading.
@@ -157,12 +157,13 @@ impl Record<'_> {
         self.whole(FieldId::Resource)
     }
 
-    /// Ends the work on this record: gathers changes that can't be named one by one into one.
+    /// Ends the work on this record and goes on to the next one. Changes that can't be named one by one become one.
     #[inline]
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn next(&mut self) {
         if self.edits.is_unnamable() {
             self.rewrite();
         }
+        self.edits.next_row();
     }
 
     #[cold]
@@ -180,7 +181,7 @@ impl Record<'_> {
         {
             return value;
         }
-        self.columns.get(key).value(self.row)
+        self.columns.get(key).value(self.edits.row())
     }
 
     /// What the filter has made of a field, if it has changed it.
@@ -194,13 +195,12 @@ impl Record<'_> {
 
     #[inline]
     fn int(&self, id: FieldId) -> Option<i64> {
-        let key = Key::fixed(id);
         if self.edits.any()
-            && let Some(value) = self.changed(key)
+            && let Some(value) = self.changed(Key::fixed(id))
         {
             return value?.as_int();
         }
-        self.columns.get(key).int(self.row)
+        self.columns.fixed(id).int(self.edits.row())
     }
 
     #[inline]
@@ -214,7 +214,7 @@ impl Record<'_> {
     }
 
     fn whole(&self, id: FieldId) -> &[u8] {
-        self.columns.get(Key::fixed(id)).value(self.row).and_then(Value::as_bytes).unwrap_or_default()
+        self.columns.get(Key::fixed(id)).value(self.edits.row()).and_then(Value::as_bytes).unwrap_or_default()
     }
 
     /// What the filter has put in place of the whole record.
@@ -346,7 +346,7 @@ impl Record<'_> {
 impl std::fmt::Debug for Record<'_> {
     /// The record's number in its batch: printing more would fetch more.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "record {} of its batch", self.row)
+        write!(f, "record {} of its batch", self.edits.row())
     }
 }
 

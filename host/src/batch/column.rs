@@ -353,8 +353,7 @@ impl Builder {
 
     #[inline]
     fn room(&self, more: usize) -> Result<(), ColumnTooLarge> {
-        // A kind and an end take five bytes.
-        if self.column.data.len() + more + (self.column.kinds.len() + 1) * 5 > self.limit {
+        if self.column.data.len() + more + (self.column.kinds.len() + 1) * Column::ENTRY > self.limit {
             return Err(ColumnTooLarge { limit: self.limit });
         }
         Ok(())

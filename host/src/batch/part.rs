@@ -64,7 +64,9 @@ impl Batch {
     /// Shows `rows`, which were set aside, and no others.
     pub fn show(&mut self, rows: Rows) {
         self.live = rows.0;
-        self.live.sort_unstable();
+        if !self.live.is_sorted() {
+            self.live.sort_unstable();
+        }
     }
 
     /// What is left of the rows that are shown, which are shown no more.

@@ -25,7 +25,8 @@ impl logs::HostBatch for State {
         let started = self.check_deadline()?;
         // Nothing of it stays on the host: what a filter hoards, it hoards in its own memory. So that is also the
         // most it can take at once.
-        let column = self.lent()?.column(&of.into(), self.memory_limit());
+        let limit = self.memory_limit();
+        let column = self.lent()?.column_or_kept(&of.into(), limit);
         let column = column.map_err(|error| OverLimit(format!("asked for too much: {error} (`memory_limit_mib`)")))?;
         if started.elapsed() > TICK {
             // A large batch takes longer than a guest may go on, and nothing makes it yield between columns.
@@ -61,8 +62,8 @@ impl clock::Host for State {
 }
 
 impl State {
-    fn lent(&self) -> wasmtime::Result<&Batch> {
-        self.batch.as_deref().ok_or_else(|| wasmtime::format_err!("no batch is lent now"))
+    fn lent(&mut self) -> wasmtime::Result<&mut Batch> {
+        self.batch.as_deref_mut().ok_or_else(|| wasmtime::format_err!("no batch is lent now"))
     }
 }
 

@@ -38,17 +38,20 @@ impl Chain {
         last: Instant,
         account: &mut Account<'a>,
     ) -> Result<Batch, Error> {
-        for link in &self.links {
+        let mut links = self.links.iter().peekable();
+        while let Some(link) = links.next() {
             // A filter is not called for nothing, be it because all is dropped or because nothing was sent.
             if batch.is_empty() {
                 break;
             }
+            batch.keep_columns(links.peek().is_some());
             match link {
                 // In a box, as it would make every request's future large, with filters or without.
                 Link::Enforce(enforcer) => batch = Box::pin(enforcer.run(batch, last, account)).await?,
                 Link::Shadow(shadow) => shadow.offer(&batch),
             }
         }
+        batch.forget_columns();
         Ok(batch)
     }
 }

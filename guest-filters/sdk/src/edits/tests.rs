@@ -18,12 +18,12 @@ fn column(kinds: &[u8], data: &[&str]) -> raw::Column {
 #[track_caller]
 fn check(rows: &[Writes<'_>], expected: &[(raw::Field, &[u32], raw::Column)]) {
     let mut edits = Edits::new(rows.len());
-    for (row, writes) in rows.iter().enumerate() {
-        edits.start_row(row);
+    for writes in rows {
         for (key, value) in *writes {
             edits.set(*key, *value);
             assert_eq!(edits.get(*key), Some(*value), "what a row wrote, that row reads back");
         }
+        edits.next_row();
     }
     let changes: Vec<_> = edits.into_changes();
     let expected: Vec<_> = expected
@@ -86,9 +86,8 @@ fn replacing_the_record_undoes_what_was_done_to_it_and_comes_first() {
 #[test]
 fn the_next_row_starts_afresh() {
     let mut edits = Edits::new(2);
-    edits.start_row(0);
     edits.set(A, Some(Value::Int(1)));
-    edits.start_row(1);
+    edits.next_row();
     assert!(!edits.any());
     assert_eq!(edits.get(A), None);
 }

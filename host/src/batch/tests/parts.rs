@@ -50,6 +50,29 @@ proptest! {
         }
     }
 
+    /// A column that was kept for the next filter is what it would be if it were made again, whatever came between.
+    #[test]
+    fn kept_columns_are_up_to_date(request in generate::request(), seed: u64) {
+        let mut dice = Dice(seed);
+        let mut batch = Batch::new(request.encode_to_vec().into()).unwrap();
+        for _ in 0..4 {
+            batch.keep_columns(!dice.one_in(4));
+            for field in fields().into_iter().chain(fields()) {
+                let limit = if dice.one_in(4) { dice.roll(200) } else { usize::MAX };
+                prop_assert_eq!(batch.column_or_kept(&field, limit), batch.column(&field, limit));
+            }
+            match dice.roll(4) {
+                0 => _ = batch.apply(random_outcome(batch.len(), &mut dice)),
+                1 => batch.forget_columns(),
+                2 => {
+                    let mut parts = batch.set_aside().chunks(NonZeroUsize::MIN);
+                    batch.show(parts.pop().unwrap_or_default());
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// A share grows by what it had, and what it leaves is the rest.
     #[test]
     fn shares_are_nested(request in generate::request(), shares: [f64; 2]) {
@@ -164,4 +187,21 @@ fn states_that_no_row_is_in_any_more_weigh_nothing() {
     }
     batch.restore(rows);
     assert!(batch.encoded(|_| true).unwrap().0.len() < 2 << 20);
+}
+
+#[test]
+fn short_columns_are_kept_and_long_ones_are_not() {
+    let request = crate::testing::logs(3, &"x".repeat(100));
+    let mut batch = Batch::new(request.encode_to_vec().into()).unwrap();
+    let ask = |batch: &mut Batch| -> Vec<Field> {
+        let _ =
+            [Field::SeverityNumber, Field::SeverityText].map(|field| batch.column_or_kept(&field, usize::MAX).unwrap());
+        batch.kept.columns.iter().map(|(field, _)| field.clone()).collect()
+    };
+    assert_eq!(ask(&mut batch), []);
+    batch.keep_columns(true);
+    assert_eq!(ask(&mut batch), [Field::SeverityNumber]);
+    assert_eq!(ask(&mut batch.clone()), []);
+    batch.apply(team("shop")).unwrap();
+    assert!(batch.kept.columns.is_empty());
 }
