@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::Malformed;
 use super::index::Span;
 use super::schema::{ARRAY_VALUE, KEY_VALUE_LIST, LOG_RECORD, LOG_RECORD_DEPTH};
-use super::text::{high_bytes, high_bytes_of, is_utf8};
+use super::text::{HighBytes, high_bytes, is_utf8};
 use super::value::{Value, kind, varint};
 use super::wire::{Reader, START_GROUP};
 
@@ -73,7 +73,7 @@ impl Row {
         if walk.record(self, |_| true).is_none() {
             return false;
         }
-        let in_texts = high_bytes(&bytes[content]) - walk.high;
+        let in_texts = high_bytes(&bytes[content]) - walk.high();
         in_texts == 0 || self.has_utf8(bytes, in_texts)
     }
 
@@ -158,82 +158,103 @@ const BYTES: u8 = 0x3a;
 struct Walk<'a> {
     /// It ends where the message does that is walked.
     reader: Reader<'a>,
-    /// How many bytes outside of texts were not ASCII so far.
+    /// How many bytes outside of texts were not ASCII so far, but for those of `words`.
     high: usize,
+    /// The same of numbers of a fixed size and of ids, of which there are no more than a record has fields.
+    words: HighBytes,
 }
 
 impl<'a> Walk<'a> {
     /// A walk over a range of `bytes`.
     fn new(bytes: &'a [u8], range: Range<usize>) -> Self {
-        Self { reader: Reader::new(bytes, range.start, range.end), high: 0 }
+        Self { reader: Reader::new(bytes, range.start, range.end), high: 0, words: HighBytes::default() }
+    }
+
+    /// How many bytes outside of texts were not ASCII so far.
+    #[inline(always)]
+    fn high(&self) -> usize {
+        self.high + self.words.sum()
     }
 
     /// A whole record, whose parts are noted in `row`. Each text is handed to `is_text` by its place.
     #[inline]
     fn record(&mut self, row: &mut Row, is_text: impl Fn(Range<usize>) -> bool + Copy) -> Option<()> {
-        let mut seen = 0;
-        // SDKs write fields by their numbers, but for the time of observation, which may follow the time. So one or two
-        // rounds are all that it takes.
+        // SDKs write fields by their numbers, but for the time of observation, which may follow the time. So one round is
+        // all that it takes.
+        let mut seen = self.round::<true>(row, 0, is_text)?;
         while !self.reader.is_done() {
-            let start = self.reader.at;
-            if self.takes(TIME, &mut seen) {
-                self.fixed64()?;
-            }
-            if self.takes(OBSERVED_TIME, &mut seen) {
-                self.fixed64()?;
-            }
-            if self.takes(SEVERITY_NUMBER, &mut seen) {
-                row.severity = self.varint()? as i32;
-            }
-            if self.takes(SEVERITY_TEXT, &mut seen) {
-                self.text(is_text)?;
-            }
-            let frame = self.reader.at as u32;
-            if self.takes(BODY, &mut seen) {
-                row.body = frame;
-                let content = self.delimited()?;
-                self.any_value(content, LOG_RECORD_DEPTH + 1, is_text)?;
-            }
-            let frame = self.reader.at as u32;
-            if self.takes(ATTRIBUTE, &mut seen) {
-                row.attributes = frame;
-                let (end, high) = walk_attributes(self.reader.bytes, self.reader.at, is_text)?;
-                self.reader.at = end;
-                self.high += high;
-                row.attributes_end = end as u32;
-            }
-            if self.takes(DROPPED_ATTRIBUTES_COUNT, &mut seen) {
-                self.varint()?;
-            }
-            if self.takes(FLAGS, &mut seen) {
-                self.fixed32()?;
-            }
-            if self.takes(TRACE_ID, &mut seen) {
-                self.bytes()?;
-            }
-            if self.takes(SPAN_ID, &mut seen) {
-                self.bytes()?;
-            }
-            if self.takes(EVENT_NAME, &mut seen) {
-                self.text(is_text)?;
-            }
-            if self.reader.at == start {
-                *self = self.unknown()?;
-            }
+            (*self, seen) = self.another_round(row, seen, is_text)?;
         }
         Some(())
     }
 
-    /// Whether a field of this key comes next, for the first time. Passes over the key.
+    /// Passes over fields in the order that SDKs write them in. Answers a bit for each that was seen.
     #[inline(always)]
-    fn takes(&mut self, key: u8, seen: &mut u32) -> bool {
-        let bit = 1 << (key >> 3);
-        let takes = self.peek() == Some(key) && *seen & bit == 0;
-        if takes {
-            *seen |= bit;
-            self.reader.at += 1;
+    fn round<const IS_FIRST: bool>(
+        &mut self,
+        row: &mut Row,
+        seen: u32,
+        is_text: impl Fn(Range<usize>) -> bool + Copy,
+    ) -> Option<u32> {
+        let mut fields = Fields::<IS_FIRST>(seen);
+        if fields.come(self, TIME) {
+            self.fixed64()?;
         }
-        takes
+        if fields.come(self, OBSERVED_TIME) {
+            self.fixed64()?;
+        }
+        if fields.come(self, SEVERITY_NUMBER) {
+            row.severity = self.varint()? as i32;
+        }
+        if fields.come(self, SEVERITY_TEXT) {
+            self.text(is_text)?;
+        }
+        let frame = self.reader.at as u32;
+        if fields.come(self, BODY) {
+            row.body = frame;
+            let content = self.delimited()?;
+            self.any_value(content, LOG_RECORD_DEPTH + 1, is_text)?;
+        }
+        let frame = self.reader.at;
+        if fields.come(self, ATTRIBUTE) {
+            row.attributes = frame as u32;
+            let (end, high) = walk_attributes(self.reader.bytes, frame, is_text)?;
+            self.reader.at = end;
+            self.high += high;
+            row.attributes_end = end as u32;
+        }
+        if fields.come(self, DROPPED_ATTRIBUTES_COUNT) {
+            self.varint()?;
+        }
+        if fields.come(self, FLAGS) {
+            self.fixed32()?;
+        }
+        if fields.come(self, TRACE_ID) {
+            self.bytes()?;
+        }
+        if fields.come(self, SPAN_ID) {
+            self.bytes()?;
+        }
+        if fields.come_now(self, OBSERVED_TIME) {
+            self.fixed64()?;
+        }
+        if fields.come(self, EVENT_NAME) {
+            self.text(is_text)?;
+        }
+        Some(fields.0)
+    }
+
+    /// Passes over fields that stand behind where they are expected, or over one that is not known.
+    #[inline(never)]
+    fn another_round(
+        mut self,
+        row: &mut Row,
+        seen: u32,
+        is_text: impl Fn(Range<usize>) -> bool + Copy,
+    ) -> Option<(Self, u32)> {
+        let start = self.reader.at;
+        let seen = self.round::<false>(row, seen, is_text)?;
+        Some((if self.reader.at == start { self.unknown()? } else { self }, seen))
     }
 
     /// A field that this version of OTLP does not have. A key of several bytes might yet be a known one written at
@@ -272,7 +293,7 @@ impl<'a> Walk<'a> {
             }
             _ => return None,
         }
-        self.high += inner.high;
+        self.high += inner.high();
         inner.reader.is_done().then_some(())
     }
 
@@ -285,21 +306,32 @@ impl<'a> Walk<'a> {
     #[inline(always)]
     fn bytes(&mut self) -> Option<()> {
         let content = self.delimited()?;
-        self.high += high_bytes(&self.reader.bytes[content]);
+        let content = &self.reader.bytes[content];
+        match content.as_chunks() {
+            // An id.
+            (&[word], []) => self.words.add(word),
+            (&[first, second], []) => {
+                self.words.add(first);
+                self.words.add(second);
+            }
+            _ => self.high += high_bytes(content),
+        }
         Some(())
     }
 
     #[inline(always)]
     fn fixed64(&mut self) -> Option<()> {
-        self.high += high_bytes_of(*self.reader.bytes.get(self.reader.at..)?.first_chunk()?);
-        self.reader.advance(8)
+        self.words.add(*self.reader.bytes.get(self.reader.at..)?.first_chunk()?);
+        self.reader.at += 8;
+        Some(())
     }
 
     #[inline(always)]
     fn fixed32(&mut self) -> Option<()> {
         let &[a, b, c, d] = self.reader.bytes.get(self.reader.at..)?.first_chunk()?;
-        self.high += high_bytes_of([a, b, c, d, 0, 0, 0, 0]);
-        self.reader.advance(4)
+        self.words.add([a, b, c, d, 0, 0, 0, 0]);
+        self.reader.at += 4;
+        Some(())
     }
 
     #[inline(always)]
@@ -314,6 +346,10 @@ impl<'a> Walk<'a> {
     #[inline(always)]
     fn varint(&mut self) -> Option<u64> {
         let start = self.reader.at;
+        if let Some(byte @ ..0x80) = self.peek() {
+            self.reader.at += 1;
+            return Some(byte.into());
+        }
         let value = self.reader.varint()?;
         self.high += self.reader.at - start - 1;
         Some(value)
@@ -332,60 +368,112 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The attributes of a record from behind the key of the first, each of which is a key, then a value, and nothing else:
-/// where they end, and how many bytes outside of texts are not ASCII. They are most of the walk, so they get a function,
-/// and with it the registers, of their own.
-#[inline(never)]
-fn walk_attributes(
-    bytes: &[u8],
-    mut at: usize,
-    is_text: impl Fn(Range<usize>) -> bool + Copy,
-) -> Option<(usize, usize)> {
-    let mut high = 0;
-    loop {
-        let (end, more) = match short_attribute(bytes, at, is_text) {
-            Some(found) => found,
-            None => long_attribute(bytes, at, is_text)?,
-        };
-        high += more;
-        if bytes.get(end) != Some(&ATTRIBUTE) {
-            return Some((end, high));
+/// Which fields were seen, by a bit for each number. In the first round each is asked for once, so that it needs no look.
+struct Fields<const IS_FIRST: bool>(u32);
+
+impl<const IS_FIRST: bool> Fields<IS_FIRST> {
+    /// Whether a field of this key comes next, for the first time. Passes over the key.
+    #[inline(always)]
+    fn come(&mut self, walk: &mut Walk<'_>, key: u8) -> bool {
+        self.comes(walk, key, IS_FIRST)
+    }
+
+    /// The same of one that was asked for before.
+    #[inline(always)]
+    fn come_now(&mut self, walk: &mut Walk<'_>, key: u8) -> bool {
+        self.comes(walk, key, false)
+    }
+
+    #[inline(always)]
+    fn comes(&mut self, walk: &mut Walk<'_>, key: u8, is_new: bool) -> bool {
+        let bit = 1 << (key >> 3);
+        let comes = walk.peek() == Some(key) && (is_new || self.0 & bit == 0);
+        if comes {
+            self.0 |= bit;
+            walk.reader.at += 1;
         }
-        at = end + 1;
+        comes
     }
 }
 
-/// An attribute shorter than 128 bytes whose value is a text or a number, as most are.
+/// The attributes of a record from the key of the first on, each of which is a key, then a value, and nothing else: where
+/// they end, and how many bytes outside of texts are not ASCII. They are most of the walk, so they get a function, and
+/// with it the registers, of their own.
+#[inline(never)]
+fn walk_attributes(bytes: &[u8], at: usize, is_text: impl Fn(Range<usize>) -> bool + Copy) -> Option<(usize, usize)> {
+    let mut high = 0;
+    let mut rest = &bytes[at..];
+    loop {
+        let at = bytes.len() - rest.len();
+        let (length, more) = match short_attribute(rest, |text| is_text(at + text.start..at + text.end)) {
+            Some(found) => found,
+            None if rest.first() == Some(&ATTRIBUTE) => long_attribute(bytes, at, is_text)?,
+            None => return Some((at, high)),
+        };
+        high += more;
+        rest = &rest[length..];
+    }
+}
+
+/// The attribute with which `bytes` begin, if it is shorter than 128 bytes and its value is a text or a number, as most
+/// are: its length, and how many of its bytes outside of texts are not ASCII. What stands before texts is looked at in two
+/// words: its key and length, the key and length of its name; the key and length of its value, the value's kind, and the
+/// length of a text.
 #[inline(always)]
-fn short_attribute(bytes: &[u8], at: usize, is_text: impl Fn(Range<usize>) -> bool) -> Option<(usize, usize)> {
-    let [length @ ..0x80, KEY, key, ..] = *bytes.get(at..)? else { return None };
-    let (end, value) = (at + 1 + usize::from(length), at + 3 + usize::from(key));
-    let [VALUE, value_length, kind, first, ..] = *bytes.get(value..)? else { return None };
-    // With that, none of the lengths can be over 127 either.
-    if end > bytes.len() || end != value + 2 + usize::from(value_length) {
+fn short_attribute(bytes: &[u8], is_text: impl Fn(Range<usize>) -> bool) -> Option<(usize, usize)> {
+    let word @ [_, length, _, name] = *bytes.first_chunk()?;
+    if u32::from_le_bytes(word) & 0x80ff_80ff != u32::from_le_bytes([ATTRIBUTE, 0, KEY, 0]) {
         return None;
     }
-    let high = if kind == STRING {
-        if end != value + 4 + usize::from(first) || !is_text(value + 4..end) {
+    let (length, name) = (usize::from(length), usize::from(name));
+    let content = bytes[2..].get(..length)?;
+    // What is left for a text, if it is one.
+    let text = length.checked_sub(name + 6)?;
+    let value = u32::from_le_bytes(*content[name + 2..].first_chunk()?);
+    let length = 2 + length;
+    let high = if value == u32::from_le_bytes([VALUE, 2, STRING, 0]) + 0x0100_0100 * text as u32 {
+        if !is_text(length - text..length) {
             return None;
         }
         0
-    } else if kind == DOUBLE && value_length == 9 {
-        high_bytes_of(*bytes.get(value + 3..)?.first_chunk()?)
-    } else if kind == INT || kind == BOOL {
-        let mut number = Reader { bytes, at: value + 3 };
-        number.varint().filter(|_| number.at == end)?;
-        end - value - 4
     } else {
-        return None;
+        number(&content[name + 2..])?
     };
-    is_text(at + 3..value).then_some((end, high))
+    is_text(4..4 + name).then_some((length, high))
 }
 
-/// An attribute of any length and value.
+/// The value of an attribute, if it is a number, from its key to its end: how many of its bytes are not ASCII.
+#[inline(always)]
+fn number(value: &[u8]) -> Option<usize> {
+    let &[VALUE, length, kind, ref number @ ..] = value else { return None };
+    if usize::from(length) != number.len() + 1 {
+        return None;
+    }
+    match (kind, number) {
+        (INT | BOOL, [..0x80]) => Some(0),
+        (INT | BOOL, _) => long_number(number),
+        (DOUBLE, &[a, b, c, d, e, f, g, h]) => {
+            let mut words = HighBytes::default();
+            words.add([a, b, c, d, e, f, g, h]);
+            Some(words.sum())
+        }
+        _ => None,
+    }
+}
+
+/// The same of a varint.
+#[inline(never)]
+fn long_number(bytes: &[u8]) -> Option<usize> {
+    let mut number = Reader { bytes, at: 0 };
+    number.varint().filter(|_| number.is_done())?;
+    Some(bytes.len() - 1)
+}
+
+/// The attribute at `at`, of any length and value: its length, and how many of its bytes outside of texts are not ASCII.
 #[inline(never)]
 fn long_attribute(bytes: &[u8], at: usize, is_text: impl Fn(Range<usize>) -> bool + Copy) -> Option<(usize, usize)> {
-    let mut outer = Walk::new(bytes, at..bytes.len());
+    // Behind its key.
+    let mut outer = Walk::new(bytes, at + 1..bytes.len());
     let content = outer.delimited()?;
     let mut inner = Walk::new(bytes, content);
     inner.expect(KEY)?;
@@ -393,5 +481,5 @@ fn long_attribute(bytes: &[u8], at: usize, is_text: impl Fn(Range<usize>) -> boo
     inner.expect(VALUE)?;
     let value = inner.delimited()?;
     inner.any_value(value, LOG_RECORD_DEPTH + 2, is_text)?;
-    inner.reader.is_done().then_some((outer.reader.at, outer.high + inner.high))
+    inner.reader.is_done().then_some((outer.reader.at - at, outer.high() + inner.high()))
 }

@@ -3,48 +3,62 @@
 /// The lowest bit of each byte of a word.
 const LOWEST: u64 = 0x0101_0101_0101_0101;
 
+/// How many bytes of some words are not ASCII, by place: of no more than 31 words, which is not checked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HighBytes(u64);
+
+impl HighBytes {
+    /// Counts a word more.
+    #[inline(always)]
+    pub(super) fn add(&mut self, word: [u8; 8]) {
+        self.0 += u64::from_le_bytes(word) >> 7 & LOWEST;
+    }
+
+    /// How many it were.
+    #[inline(always)]
+    pub(super) fn sum(self) -> usize {
+        (self.0.wrapping_mul(LOWEST) >> 56) as usize
+    }
+}
+
 /// Whether these bytes are UTF-8. It is quicker than the standard library's answer, but can't say where they go wrong.
 pub(super) fn is_utf8(bytes: &[u8]) -> bool {
     bytes.is_ascii() || simdutf8::basic::from_utf8(bytes).is_ok()
 }
 
 /// How many of these bytes are not ASCII.
-#[inline]
-pub(super) fn high_bytes(bytes: &[u8]) -> usize {
-    match bytes.as_chunks() {
-        // An id.
-        (&[word], []) => high_bytes_of(word),
-        (&[first, second], []) => high_bytes_of(first) + high_bytes_of(second),
-        _ => high_bytes_of_many(bytes),
-    }
-}
-
-/// The same of eight bytes.
-#[inline]
-pub(super) fn high_bytes_of(word: [u8; 8]) -> usize {
-    ((u64::from_le_bytes(word) >> 7 & LOWEST).wrapping_mul(LOWEST) >> 56) as usize
-}
-
 #[inline(never)]
-fn high_bytes_of_many(bytes: &[u8]) -> usize {
+pub(super) fn high_bytes(bytes: &[u8]) -> usize {
     const CHUNK: usize = 32;
+    /// From the number of bytes of the rest on, which of the last chunk's bytes these are.
+    const REST: [u8; 2 * CHUNK] = {
+        let mut marks = [0; 2 * CHUNK];
+        let mut place = CHUNK;
+        while place < marks.len() {
+            marks[place] = 1;
+            place += 1;
+        }
+        marks
+    };
     let Some(last) = bytes.last_chunk::<CHUNK>() else {
         return bytes.iter().map(|byte| usize::from(byte >> 7)).sum();
     };
     let (chunks, rest) = bytes.as_chunks::<CHUNK>();
-    // As many chunks as a byte can count.
-    let of_run = |run: &[[u8; CHUNK]]| {
-        let mut counts = [0_u8; CHUNK];
+    let sum = |counts: [u8; CHUNK]| counts.iter().map(|&count| usize::from(count)).sum::<usize>();
+    // The last chunk, but for what is counted before: loops over the rest would be as long as nobody can foresee.
+    let mut counts: [u8; CHUNK] = *REST[rest.len()..].first_chunk().expect("the rest is shorter than a chunk");
+    counts.iter_mut().zip(last).for_each(|(count, byte)| *count &= byte >> 7);
+    let mut before = 0;
+    // With that, as many chunks as a byte can count.
+    for run in chunks.chunks(254) {
         for chunk in run {
             counts.iter_mut().zip(chunk).for_each(|(count, byte)| *count = count.wrapping_add(byte >> 7));
         }
-        counts.iter().map(|&count| usize::from(count)).sum::<usize>()
-    };
-    let of_runs: usize = chunks.chunks(255).map(of_run).sum();
-    // The last chunk, but for what was counted before: loops over the rest would be as long as nobody can foresee.
-    let counted = (CHUNK - rest.len()) as u8;
-    let of_rest = last.iter().zip(0_u8..).map(|(byte, place)| byte >> 7 & u8::from(place >= counted)).sum::<u8>();
-    of_runs + usize::from(of_rest)
+        if run.len() == 254 {
+            before += sum(std::mem::take(&mut counts));
+        }
+    }
+    before + sum(counts)
 }
 
 #[cfg(test)]
