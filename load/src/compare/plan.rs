@@ -69,6 +69,7 @@ impl Plan {
         if has(Part::Goals) {
             add(goals().into_iter().flat_map(|goal| goal.measure.cases()).chain(unread()).collect());
         }
+        let throughput = side_by_side(&throughput);
         let mut latency = Vec::new();
         if has(Part::Latency) {
             latency =
@@ -121,6 +122,27 @@ impl Selection {
     }
 }
 
+/// The same cases with those near each other of which a goal says how they compare: a machine is not always equally fast.
+fn side_by_side(cases: &[Case]) -> Vec<Case> {
+    let mut ordered: Vec<Case> = Vec::with_capacity(cases.len());
+    for goal in goals() {
+        let compared: Vec<_> = goal.measure.cases().into_iter().filter(|case| cases.contains(case)).collect();
+        for case in &compared {
+            if !ordered.contains(case) {
+                let place = |other| ordered.iter().position(|placed| placed == other);
+                let last = compared.iter().filter_map(place).max();
+                ordered.insert(last.map_or(ordered.len(), |last| last + 1), *case);
+            }
+        }
+    }
+    for case in cases {
+        if !ordered.contains(case) {
+            ordered.push(*case);
+        }
+    }
+    ordered
+}
+
 /// The cases that show what bytes cost that nobody reads.
 fn unread() -> impl Iterator<Item = Case> {
     let subjects = [Subject::Sluicegate(Work::PassThrough), Subject::Sluicegate(Work::Severity), Subject::Nginx];
@@ -150,6 +172,12 @@ mod tests {
         let twice = |cases: &[Case]| cases.iter().enumerate().any(|(index, case)| cases[..index].contains(case));
         assert!(!twice(&plan.throughput) && !twice(&plan.latency) && !twice(&plan.overload));
         assert!(plan.latency.iter().all(|case| plan.throughput.contains(case)));
+        for goal in goals() {
+            let places = goal.measure.cases().into_iter().map(|case| plan.throughput.iter().position(|c| *c == case));
+            let (first, last) = (places.clone().min(), places.max());
+            let apart = last.flatten().zip(first.flatten()).map_or(0, |(last, first)| last - first);
+            assert!(apart < plan.throughput.len() / 4, "{goal:?} compares cases that are {apart} apart");
+        }
     }
 
     #[test]
