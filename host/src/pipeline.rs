@@ -68,7 +68,7 @@ impl Entrance {
         let pipeline = pipeline.ok_or(Error::NoPipeline(Signal::Logs))?;
         let batch = Batch::new(request.body.clone())?;
         let mut account = Account::open(&self.counts, batch.len());
-        request.reserve(batch.memory())?;
+        request.reserve(batch.memory() + pipeline.chain.memory(&batch))?;
         let last = retry::last(Instant::now(), request.deadline);
         let mut batch = pipeline.chain.run(batch, last, &mut account).await?;
         let parcels = pipeline.routes.encode(&batch);

@@ -136,7 +136,8 @@ impl Column {
         }
     }
 
-    /// The value of one row, if it is an int.
+    /// The value of one row, if it is an int. It is quicker than to ask for a value of any kind, of which it mostly is none
+    /// but an int.
     #[inline]
     pub(crate) fn int(&self, row: usize) -> Option<i64> {
         match &self.data {

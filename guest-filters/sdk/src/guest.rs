@@ -50,8 +50,9 @@ fn filter_rows<F: Filter>(
     verdicts: &mut Verdicts<'_>,
 ) -> Result<(), String> {
     let mut record = Record { columns, edits };
-    for row in 0..verdicts.len() {
-        verdicts.push(row, filter.filter(&mut record))?;
+    while record.edits.row() < verdicts.len() {
+        let verdict = filter.filter(&mut record);
+        verdicts.push(record.edits.row(), verdict)?;
         record.next();
     }
     Ok(())

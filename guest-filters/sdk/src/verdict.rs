@@ -118,7 +118,6 @@ impl<'a> Verdicts<'a> {
     }
 
     /// Where a verdict stands that is another than the last one. The first of all makes room for every row's.
-    #[cold]
     #[inline(never)]
     fn find(&mut self, row: usize, mut verdict: Verdict) -> Result<u8, String> {
         if self.table.is_empty() {

@@ -2,9 +2,15 @@
 
 use super::{Batch, Column, ColumnTooLarge, Field};
 
-/// Most bytes of columns that are kept, for each row that is shown. That is room for several fields of a fixed size or
+/// Most bytes of columns that are kept, for each row that is shown. That is room for a few fields of a fixed size or
 /// with short values. Bodies are longer, and making their column is mostly copying it, which keeping it would be, too.
-const MOST_PER_ROW: usize = 64;
+const MOST_PER_ROW: usize = 48;
+
+/// Most columns that are kept. Filters choose what they ask for, and each is looked for among these.
+const MOST_COLUMNS: usize = 8;
+
+/// Columns of attributes whose names are longer, in bytes, are not kept.
+const LONGEST_NAME: usize = 128;
 
 /// Columns over some rows, as long as nothing has changed these.
 #[derive(Debug, Default)]
@@ -26,6 +32,14 @@ impl Clone for Kept {
 
 /// Columns for several filters in turn.
 impl Batch {
+    /// How many bytes columns that are kept may take, and what belongs to them.
+    #[must_use]
+    pub fn memory_of_columns(&self) -> usize {
+        /// Of a column: its name, and some more.
+        const OVERHEAD: usize = LONGEST_NAME + size_of::<(Field, Column)>();
+        (MOST_PER_ROW + size_of::<u32>()) * self.live.len() + MOST_COLUMNS * OVERHEAD
+    }
+
     /// Whether columns that are made from now on are kept, because another filter may ask for the same. Those that were
     /// kept before are still used.
     pub fn keep_columns(&mut self, is_wanted: bool) {
@@ -47,13 +61,13 @@ impl Batch {
             return if column.size() > limit { Err(ColumnTooLarge { limit }) } else { Ok(column.clone()) };
         }
         let column = self.column(field, limit)?;
-        if self.kept.is_wanted {
+        if self.kept.is_wanted && field.name().len() <= LONGEST_NAME {
             if !is_current {
                 self.forget_columns();
                 self.kept.rows.clone_from(&self.live);
             }
             let size = self.kept.size + column.size();
-            if size <= MOST_PER_ROW * self.live.len() {
+            if size <= MOST_PER_ROW * self.live.len() && self.kept.columns.len() < MOST_COLUMNS {
                 self.kept.size = size;
                 self.kept.columns.push((field.clone(), column.clone()));
             }
@@ -62,9 +76,19 @@ impl Batch {
     }
 }
 
+impl Field {
+    /// The name of an attribute; otherwise none.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Attribute(name) | Self::ResourceAttribute(name) | Self::ScopeAttribute(name) => name,
+            _ => "",
+        }
+    }
+}
+
 impl Column {
     /// How many bytes it takes: a kind and an end for each entry, and the values.
-    pub(super) fn size(&self) -> usize {
+    fn size(&self) -> usize {
         self.kinds.len() * Self::ENTRY + self.data.len()
     }
 }

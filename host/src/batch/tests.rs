@@ -3,6 +3,7 @@
 mod contract;
 mod generate;
 mod oracle;
+mod orders;
 mod parts;
 mod texts;
 

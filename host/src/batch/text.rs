@@ -3,7 +3,7 @@
 /// The lowest bit of each byte of a word.
 const LOWEST: u64 = 0x0101_0101_0101_0101;
 
-/// How many bytes of some words are not ASCII, by place: of no more than 31 words, which is not checked.
+/// How many bytes of some words are not ASCII, by place: of no more than 31 words, which whoever adds them has to see to.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct HighBytes(u64);
 
@@ -14,7 +14,7 @@ impl HighBytes {
         self.0 += u64::from_le_bytes(word) >> 7 & LOWEST;
     }
 
-    /// How many it were.
+    /// How many there were.
     #[inline(always)]
     pub(super) fn sum(self) -> usize {
         (self.0.wrapping_mul(LOWEST) >> 56) as usize
@@ -30,7 +30,7 @@ pub(super) fn is_utf8(bytes: &[u8]) -> bool {
 #[inline(never)]
 pub(super) fn high_bytes(bytes: &[u8]) -> usize {
     const CHUNK: usize = 32;
-    /// From the number of bytes of the rest on, which of the last chunk's bytes these are.
+    /// From place `n` on, the last `n` bytes of a chunk are marked.
     const REST: [u8; 2 * CHUNK] = {
         let mut marks = [0; 2 * CHUNK];
         let mut place = CHUNK;
@@ -73,5 +73,17 @@ mod tests {
             let count = |bytes: &[u8]| bytes.iter().filter(|byte| **byte >= 0x80).count();
             prop_assert_eq!(high_bytes(&bytes), count(&bytes));
         }
+    }
+
+    #[test]
+    fn no_counter_overflows() {
+        for run in [254 * 32, 2 * 254 * 32] {
+            for length in run - 33..run + 66 {
+                assert_eq!(high_bytes(&vec![0xff; length]), length);
+            }
+        }
+        let mut words = HighBytes::default();
+        (0..31).for_each(|_| words.add([0xff; 8]));
+        assert_eq!(words.sum(), 31 * 8);
     }
 }

@@ -23,8 +23,8 @@ impl logs::HostBatch for State {
 
     async fn column(&mut self, _batch: Resource<LentBatch>, of: logs::Field) -> wasmtime::Result<logs::Column> {
         let started = self.check_deadline()?;
-        // Nothing of it stays on the host: what a filter hoards, it hoards in its own memory. So that is also the
-        // most it can take at once.
+        // What stays on the host for the next filter is little: what a filter hoards, it hoards in its own memory. So that
+        // is also the most it can take at once.
         let limit = self.memory_limit();
         let column = self.lent()?.column_or_kept(&of.into(), limit);
         let column = column.map_err(|error| OverLimit(format!("asked for too much: {error} (`memory_limit_mib`)")))?;

@@ -226,7 +226,7 @@ impl Instance {
             Err(OverDeadline) => Err(Failure::deadline(self.deadline, "")),
         };
         let batch = self.store.data_mut().batch.take();
-        (batch.expect("host functions only look at the batch"), answer)
+        (batch.expect("host functions leave the batch where it is"), answer)
     }
 }
 

@@ -38,13 +38,13 @@ impl Chain {
         last: Instant,
         account: &mut Account<'a>,
     ) -> Result<Batch, Error> {
-        let mut links = self.links.iter().peekable();
-        while let Some(link) = links.next() {
+        let last_filter = self.links.iter().rposition(Link::enforces);
+        for (place, link) in self.links.iter().enumerate() {
             // A filter is not called for nothing, be it because all is dropped or because nothing was sent.
             if batch.is_empty() {
                 break;
             }
-            batch.keep_columns(links.peek().is_some());
+            batch.keep_columns(Some(place) < last_filter);
             match link {
                 // In a box, as it would make every request's future large, with filters or without.
                 Link::Enforce(enforcer) => batch = Box::pin(enforcer.run(batch, last, account)).await?,
@@ -53,6 +53,12 @@ impl Chain {
         }
         batch.forget_columns();
         Ok(batch)
+    }
+
+    /// How many bytes it may take beside `batch` on its way: what one filter leaves for the next.
+    pub(super) fn memory(&self, batch: &Batch) -> usize {
+        let shares = self.links.iter().filter(|link| link.enforces()).count() > 1;
+        if shares { batch.memory_of_columns() } else { 0 }
     }
 }
 
@@ -74,6 +80,11 @@ impl Link {
             Self::Enforce(enforcer) => enforcer.retire(),
             Self::Shadow(shadow) => shadow.filter().retire(),
         }
+    }
+
+    /// Whether its filter decides.
+    fn enforces(&self) -> bool {
+        matches!(self, Self::Enforce(_))
     }
 
     pub(super) fn filter(&self) -> &Filter {

@@ -156,7 +156,17 @@ static SCOPE: Shape =
     Shape { messages: &[(3, false, &KEY_VALUE)], decoys: &[(1, b"\x0a\x01n"), (2, b"\x12\x01v")], last: 4 };
 static LOG_RECORD: Shape = Shape {
     messages: &[(5, true, &ANY_VALUE), (6, false, &KEY_VALUE)],
-    decoys: &[(1, b"\x09abcdefgh"), (2, b"\x10\x05"), (3, b"\x1a\x01s"), (8, b"\x45abcd"), (9, b"\x4a\x01t")],
+    decoys: &[
+        (1, b"\x09abcdefgh"),
+        (2, b"\x10\x05"),
+        (3, b"\x1a\x01s"),
+        (7, b"\x38\x05"),
+        (8, b"\x45abcd"),
+        (9, b"\x4a\x01t"),
+        (10, b"\x52\x01p"),
+        (11, b"\x59ijklmnop"),
+        (12, b"\x62\x01e"),
+    ],
     last: 12,
 };
 static KEY_VALUE: Shape = Shape { messages: &[(2, true, &ANY_VALUE)], decoys: &[(1, b"\x0a\x01q")], last: 3 };

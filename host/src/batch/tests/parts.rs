@@ -61,12 +61,20 @@ proptest! {
                 let limit = if dice.one_in(4) { dice.roll(200) } else { usize::MAX };
                 prop_assert_eq!(batch.column_or_kept(&field, limit), batch.column(&field, limit));
             }
-            match dice.roll(4) {
+            match dice.roll(5) {
                 0 => _ = batch.apply(random_outcome(batch.len(), &mut dice)),
                 1 => batch.forget_columns(),
                 2 => {
-                    let mut parts = batch.set_aside().chunks(NonZeroUsize::MIN);
-                    batch.show(parts.pop().unwrap_or_default());
+                    let (first, mut second) = batch.set_aside().halves();
+                    batch.show(first);
+                    _ = batch.apply(random_outcome(batch.len(), &mut dice));
+                    second.add(batch.take());
+                    batch.restore(second);
+                }
+                3 => {
+                    let mut outcome = team("shop");
+                    outcome.changes.push(Change { field: Field::Scope, ..outcome.changes[0].clone() });
+                    prop_assert!(batch.is_empty() || batch.apply(outcome).is_err());
                 }
                 _ => {}
             }
@@ -200,8 +208,22 @@ fn short_columns_are_kept_and_long_ones_are_not() {
     };
     assert_eq!(ask(&mut batch), []);
     batch.keep_columns(true);
-    assert_eq!(ask(&mut batch), [Field::SeverityNumber]);
+    // It would be there twice, had it been made again.
+    for _ in 0..2 {
+        assert_eq!(ask(&mut batch), [Field::SeverityNumber]);
+    }
     assert_eq!(ask(&mut batch.clone()), []);
     batch.apply(team("shop")).unwrap();
     assert!(batch.kept.columns.is_empty());
+}
+
+#[test]
+fn few_columns_are_kept_however_many_are_asked_for() {
+    let mut batch = Batch::new(crate::testing::logs(1000, "").encode_to_vec().into()).unwrap();
+    batch.keep_columns(true);
+    for name in ["x".repeat(1 << 20)].into_iter().chain((0..1000).map(|n| n.to_string())) {
+        batch.column_or_kept(&Field::ResourceAttribute(name), usize::MAX).unwrap();
+    }
+    let names: Vec<_> = batch.kept.columns.iter().map(|(field, _)| field.name()).collect();
+    assert_eq!(names, ["0", "1", "2", "3", "4", "5", "6", "7"]);
 }

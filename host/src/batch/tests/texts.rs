@@ -3,8 +3,10 @@
 use super::*;
 use crate::batch::wire::put_delimited;
 
-/// Around the sizes in which texts are looked at, and around the length from which on a length takes two bytes.
-const LENGTHS: [usize; 17] = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 113, 127, 128, 129, 300];
+/// Around the sizes in which texts are looked at, and around the length from which on the text's length, or its
+/// attribute's, takes two bytes.
+const LENGTHS: [usize; 22] =
+    [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 113, 116, 117, 118, 119, 127, 128, 129, 300];
 
 /// A field of a record that holds a text.
 type Place = fn(&[u8]) -> Vec<u8>;

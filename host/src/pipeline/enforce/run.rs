@@ -124,6 +124,8 @@ impl<'a> Run<'a> {
             // The usual case, in which nothing is divided and no row number copied.
             self.call(Part::default()).await;
         } else {
+            // The next filter begins with the first part again.
+            self.shown.batch.keep_columns(false);
             let parts = self.shown.batch.set_aside().chunks(self.enforcer.max_rows);
             self.parts = parts.into_iter().map(|rows| Part { rows, ..Part::default() }).collect();
         }
