@@ -162,7 +162,7 @@ fn measure(meter: &mut impl Meter, rows: usize) {
             call.result.expect("the filter works");
             call.batch
         };
-        meter.measure_on(step, || parse(&bytes), run);
+        meter.measure_on(step, || Box::new(parse(&bytes)), run);
     }
 
     let quarter = (0..rows).map(|row| u8::from(row % 4 == 0)).collect();
@@ -185,7 +185,7 @@ fn measure(meter: &mut impl Meter, rows: usize) {
 
     let severity = filter(&runtime, "drop_below_severity", &json!({ "minimum": "INFO" }));
     meter.measure("whole path: severity filter", || {
-        let call = runtime.block_on(severity.process(parse(&bytes)));
+        let call = runtime.block_on(severity.process(Box::new(parse(&bytes))));
         call.result.expect("the filter works");
         black_box(call.batch.encode(|_| true))
     });

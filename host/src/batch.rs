@@ -18,6 +18,7 @@ mod wire;
 use std::fmt;
 
 use bytes::Bytes;
+use wasmtime::component::{ComponentType, Lift, Lower};
 
 pub use compare::ChangedField;
 
@@ -39,31 +40,50 @@ pub struct Malformed {
     pub reason: String,
 }
 
-/// A field of a log record, of its scope or of its resource. Mirrors `field` in `wit/filter.wit`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A field of a log record, of its scope or of its resource: `field` in `wit/filter.wit`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, ComponentType, Lift, Lower)]
+#[component(variant)]
 #[allow(missing_docs, reason = "the WIT file documents each case")]
 pub enum Field {
+    #[component(name = "time")]
     Time,
+    #[component(name = "observed-time")]
     ObservedTime,
+    #[component(name = "severity-number")]
     SeverityNumber,
+    #[component(name = "severity-text")]
     SeverityText,
+    #[component(name = "body")]
     Body,
+    #[component(name = "event-name")]
     EventName,
+    #[component(name = "trace-id")]
     TraceId,
+    #[component(name = "span-id")]
     SpanId,
+    #[component(name = "trace-flags")]
     TraceFlags,
+    #[component(name = "attribute")]
     Attribute(String),
+    #[component(name = "resource-attribute")]
     ResourceAttribute(String),
+    #[component(name = "scope-attribute")]
     ScopeAttribute(String),
+    #[component(name = "scope-name")]
     ScopeName,
+    #[component(name = "scope-version")]
     ScopeVersion,
+    #[component(name = "log-record")]
     LogRecord,
+    #[component(name = "scope")]
     Scope,
+    #[component(name = "resource")]
     Resource,
 }
 
-/// Values of one field: one entry a row, or one that stands for every row. Mirrors `column` in `wit/filter.wit`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Values of one field: one entry a row, or one that stands for every row. It is `column` in `wit/filter.wit`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(record)]
 pub struct Column {
     /// The AnyValue field number of each value, 0 where there is none.
     pub kinds: Vec<u8>,
@@ -78,19 +98,24 @@ impl Column {
     const ENTRY: usize = size_of::<u8>() + size_of::<u32>();
 }
 
-/// What a filter decides for a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a filter decides for a row: `verdict` in `wit/filter.wit`.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(variant)]
 pub enum Verdict {
     /// It goes on.
+    #[component(name = "keep")]
     Keep,
     /// It goes no further, for this reason.
+    #[component(name = "drop")]
     Drop(String),
     /// It goes on to the route of this name.
+    #[component(name = "route")]
     Route(String),
 }
 
-/// New values for one field of some rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// New values for one field of some rows: `change` in `wit/filter.wit`.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(record)]
 pub struct Change {
     /// What changes.
     pub field: Field,
@@ -100,8 +125,9 @@ pub struct Change {
     pub values: Column,
 }
 
-/// What a filter answers for a batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a filter answers for a batch: `outcome` in `wit/filter.wit`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(record)]
 pub struct Outcome {
     /// For each row, an index into `verdicts`; empty means keep every row.
     pub rows: Vec<u8>,

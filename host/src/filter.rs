@@ -6,12 +6,13 @@
 //!
 //! | module | does |
 //! | --- | --- |
-//! | `bindings` | what the world in `wit/` generates |
-//! | `engine` | a configuration's compiler, memory and clock ticks |
+//! | `bindings` | what the world in `wit/` generates, and a batch as a filter sees it |
+//! | `engine` | a configuration's compiler and memory |
 //! | `cache` | components that were compiled before |
+//! | `pace` | how often running filters yield |
 //! | `load` | file → component that fits the world |
 //! | `instance` | one sandbox: its limits, its deadline, its calls |
-//! | `host` | the functions that a filter may call |
+//! | `host` | what else a filter may call |
 //! | `log` | a filter's lines in Sluicegate's log |
 //! | `native` | filters that are compiled in, to measure what the sandbox costs |
 //! | `failure` | what went wrong in a call, by kind |
@@ -26,6 +27,7 @@ mod load;
 mod log;
 #[cfg(feature = "native-filters")]
 pub mod native;
+mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -83,7 +85,7 @@ pub struct Filter {
 #[derive(Debug)]
 pub struct Call {
     /// The batch that was handed in: with the answer applied, or unchanged after a failure.
-    pub batch: Batch,
+    pub batch: Box<Batch>,
     /// What the answer did.
     pub result: Result<Applied, Failure>,
     /// From the moment the filter had the batch until its answer was applied. Waiting for an instance, or making
@@ -117,7 +119,7 @@ impl Filter {
 
     async fn start(loaded: Loaded, name: &str, processor: &Processor) -> Result<Self, LoadError> {
         let component = || processor.component.to_path_buf();
-        let blueprint = Blueprint::new(loaded.component, name, processor);
+        let blueprint = Blueprint::new(loaded.component, loaded.pace, name, processor);
         let (instance, routes) = blueprint.start().await.map_err(|error| match error {
             StartError::OtherWorld(error) => {
                 LoadError::OtherWorld { component: component(), differences: vec![format!("{error:#}")] }
@@ -185,9 +187,7 @@ impl Filter {
     ///
     /// Waits while `max_instances` calls are under way. Dropping the future midway drops the batch, and the instance
     /// with it.
-    pub async fn process(&self, batch: Batch) -> Call {
-        // It is handed on many times, and large.
-        let batch = Box::new(batch);
+    pub async fn process(&self, batch: Box<Batch>) -> Call {
         let permit = self.permits.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
         // The guard must not live while a new instance is made.
@@ -199,13 +199,13 @@ impl Filter {
     }
 
     /// The same with a new instance, which knows nothing of what led others astray.
-    pub async fn process_afresh(&self, batch: Batch) -> Call {
+    pub async fn process_afresh(&self, batch: Box<Batch>) -> Call {
         let permit = self.permits.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
         // It takes the place of one that is idle, so that there are no more than `max_instances`.
         let idle = self.idle().pop();
         drop(idle);
-        self.call_afresh(Box::new(batch)).await
+        self.call_afresh(batch).await
     }
 
     /// Forgets what it was shown so far: its instances are thrown away, and a new one stands ready for the next call.
@@ -225,7 +225,7 @@ impl Filter {
         match self.blueprint.start().await {
             Ok((instance, _routes)) => self.call(instance, batch).await,
             Err(error) => {
-                Call { batch: *batch, result: Err(error.into_failure()), duration: Duration::ZERO, ran: Ran::Nowhere }
+                Call { batch, result: Err(error.into_failure()), duration: Duration::ZERO, ran: Ran::Nowhere }
             }
         }
     }
@@ -242,7 +242,7 @@ impl Filter {
         if result.is_ok() {
             self.put_back(instance);
         }
-        Call { batch: *batch, result, duration, ran }
+        Call { batch, result, duration, ran }
     }
 
     /// Keeps one idle instance from now on, as in the beginning: only requests that are under way still need it.

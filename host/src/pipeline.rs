@@ -66,7 +66,8 @@ impl Entrance {
     /// sender is answered when every destination has answered.
     async fn logs(&self, pipeline: Option<&LogsPipeline>, mut request: Request) -> Result<Response, Error> {
         let pipeline = pipeline.ok_or(Error::NoPipeline(Signal::Logs))?;
-        let batch = Batch::new(request.body.clone())?;
+        // It is handed on from filter to filter, and large.
+        let batch = Box::new(Batch::new(request.body.clone())?);
         let mut account = Account::open(&self.counts, batch.len());
         request.reserve(batch.memory() + pipeline.chain.memory(&batch))?;
         let last = retry::last(Instant::now(), request.deadline);

@@ -70,7 +70,7 @@ async fn process(filter: &Filter, records: usize) -> Result<(), Failure> {
     let scope_logs = vec![ScopeLogs { log_records: vec![LogRecord::default(); records], ..ScopeLogs::default() }];
     let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
     let request = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
-    filter.process(Batch::new(request.into()).expect("well-formed")).await.result.map(drop)
+    filter.process(Box::new(Batch::new(request.into()).expect("well-formed"))).await.result.map(drop)
 }
 
 /// Subscribes to the log, once.

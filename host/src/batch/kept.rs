@@ -1,5 +1,7 @@
 //! Columns that were made for one filter and are kept for the next.
 
+use std::sync::Arc;
+
 use super::{Batch, Column, ColumnTooLarge, Field};
 
 /// Most bytes of columns that are kept, for each row that is shown. That is room for a few fields of a fixed size or
@@ -18,7 +20,7 @@ pub(super) struct Kept {
     /// Whether columns that are made now are kept.
     is_wanted: bool,
     rows: Vec<u32>,
-    pub(super) columns: Vec<(Field, Column)>,
+    pub(super) columns: Vec<(Field, Arc<Column>)>,
     /// How many bytes the columns take.
     size: usize,
 }
@@ -55,12 +57,12 @@ impl Batch {
     ///
     /// # Errors
     /// [`ColumnTooLarge`], as there.
-    pub fn column_or_kept(&mut self, field: &Field, limit: usize) -> Result<Column, ColumnTooLarge> {
+    pub fn column_or_kept(&mut self, field: &Field, limit: usize) -> Result<Arc<Column>, ColumnTooLarge> {
         let is_current = self.kept.rows == self.live;
         if is_current && let Some((_, column)) = self.kept.columns.iter().find(|(kept, _)| kept == field) {
-            return if column.size() > limit { Err(ColumnTooLarge { limit }) } else { Ok(column.clone()) };
+            return if column.size() > limit { Err(ColumnTooLarge { limit }) } else { Ok(Arc::clone(column)) };
         }
-        let column = self.column(field, limit)?;
+        let column = Arc::new(self.column(field, limit)?);
         if self.kept.is_wanted && field.name().len() <= LONGEST_NAME {
             if !is_current {
                 self.forget_columns();
@@ -69,7 +71,7 @@ impl Batch {
             let size = self.kept.size + column.size();
             if size <= MOST_PER_ROW * self.live.len() && self.kept.columns.len() < MOST_COLUMNS {
                 self.kept.size = size;
-                self.kept.columns.push((field.clone(), column.clone()));
+                self.kept.columns.push((field.clone(), Arc::clone(&column)));
             }
         }
         Ok(column)

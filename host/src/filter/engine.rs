@@ -1,17 +1,15 @@
-//! The compiler, memory and clock ticks of one configuration's filters.
+//! The compiler and memory of one configuration's filters.
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
 
-use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, EngineWeak, ModuleVersionStrategy, PoolingAllocationConfig};
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Config, ModuleVersionStrategy, PoolingAllocationConfig};
 
 use super::bindings;
 use super::cache::Cache;
 use super::instance::State;
-
-/// How often a running filter lets others have its thread, and looks at its deadline. Shorter costs more switches
-/// than calls are long; longer makes neighbours on the same thread wait.
-pub(super) const TICK: Duration = Duration::from_millis(1);
+use super::pace::Pace;
 
 /// Most linear memories of one component. Filters have one; one that was composed with an adapter has two.
 const MEMORIES: u32 = 2;
@@ -35,6 +33,9 @@ pub struct Engine {
     pub(super) wasmtime: wasmtime::Engine,
     pub(super) linker: Linker<State>,
     pub(super) cache: Option<Cache>,
+    pub(super) pace: Arc<Pace>,
+    /// By their files' digests, so that processors of one component share its code.
+    compiled: Mutex<BTreeMap<String, Component>>,
 }
 
 /// Why no engine could be made.
@@ -86,9 +87,16 @@ impl Engine {
         bindings::Filter::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
 
-        let weak = engine.weak();
-        thread::Builder::new().name("epoch".to_owned()).spawn(move || tick(&weak))?;
-        Ok(Self { wasmtime: engine, linker, cache: None })
+        let pace = Arc::<Pace>::default();
+        let (weak, own) = (engine.weak(), Arc::clone(&pace));
+        thread::Builder::new().name("epoch".to_owned()).spawn(move || own.tick(&weak))?;
+        Ok(Self { wasmtime: engine, linker, cache: None, pace, compiled: Mutex::default() })
+    }
+
+    /// What was compiled before, by the digests of its files.
+    pub(super) fn compiled(&self) -> MutexGuard<'_, BTreeMap<String, Component>> {
+        // A map that is looked up and inserted into is whole at any time.
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,13 +124,4 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
         // An instance runs one call at a time.
         .total_stacks(instances);
     pool
-}
-
-/// Ticks until the last filter and the engine are gone.
-fn tick(engine: &EngineWeak) {
-    while let Some(engine) = engine.upgrade() {
-        engine.increment_epoch();
-        drop(engine);
-        thread::sleep(TICK);
-    }
 }

@@ -15,6 +15,7 @@ use super::failure::{Failure, FailureKind, OverDeadline, OverLimit};
 use super::log::{Level, Log};
 #[cfg(feature = "native-filters")]
 use super::native::{self, NativeFilter};
+use super::pace::Pace;
 use crate::batch::{Batch, Outcome};
 use crate::config::{Processor, Recycle};
 
@@ -50,6 +51,7 @@ pub(super) struct Blueprint {
     output_limit: usize,
     recycle: Recycle,
     log: Arc<Log>,
+    pace: Arc<Pace>,
     #[cfg(feature = "native-filters")]
     native: Option<native::Start>,
 }
@@ -69,10 +71,13 @@ pub(super) struct Instance {
 }
 
 /// What the host keeps for one instance.
-pub(super) struct State {
+#[allow(unreachable_pub, reason = "the bindings' traits are public in a module that is not")]
+pub struct State {
     /// The batch that is lent to the guest, during a call.
     pub(super) batch: Option<Box<Batch>>,
     pub(super) log: Arc<Log>,
+    /// When the call began, and when it has to be over.
+    started: Instant,
     deadline: Instant,
     limits: Limits,
     wasi: WasiCtx,
@@ -96,7 +101,8 @@ struct Limits {
 }
 
 impl Blueprint {
-    pub(super) fn new(component: InstancePre<State>, name: &str, processor: &Processor) -> Self {
+    pub(super) fn new(component: InstancePre<State>, pace: Arc<Pace>, name: &str, processor: &Processor) -> Self {
+        pace.suit(processor.deadline);
         Self {
             component,
             settings: serde_json::Value::Object(processor.settings.value.clone()).to_string(),
@@ -105,6 +111,7 @@ impl Blueprint {
             output_limit: processor.output_limit,
             recycle: processor.recycle,
             log: Arc::new(Log::new(name.to_owned())),
+            pace,
             #[cfg(feature = "native-filters")]
             native: native::find(&processor.component),
         }
@@ -113,7 +120,7 @@ impl Blueprint {
     /// Makes an instance and configures it. Answers the routes that it announces, too.
     pub(super) async fn start(&self) -> Result<(Instance, Vec<String>), StartError> {
         let mut store = self.store();
-        set_deadline(&mut store, Instant::now() + START_DEADLINE);
+        begin(&mut store, Instant::now(), START_DEADLINE);
         let start = async {
             let failed = |error| StartError::Failed(Failure::of_start(&error, START_DEADLINE));
             let instance = self.component.instantiate_async(&mut store).await.map_err(failed)?;
@@ -172,6 +179,7 @@ impl Blueprint {
         resources.set_max_capacity(MAX_RESOURCES);
         let state = State {
             batch: None,
+            started: Instant::now(),
             deadline: Instant::now(),
             limits: Limits { memory: 0, memory_limit: self.memory_limit },
             wasi: WasiCtx::builder()
@@ -188,8 +196,10 @@ impl Blueprint {
         // overlap in the guest's memory is heavier here than there.
         store.set_hostcall_fuel(self.output_limit);
         store.set_max_component_handles(MAX_HANDLES);
-        store.epoch_deadline_callback(|store| {
-            store.data().check_deadline()?;
+        let pace = Arc::clone(&self.pace);
+        store.epoch_deadline_callback(move |store| {
+            let now = store.data().check_deadline()?;
+            pace.note(now.duration_since(store.data().started));
             // Tokio's own yield lets its timers and sockets have a turn; waking the task at once would not.
             Ok(UpdateDeadline::YieldCustom(TICKS, Box::pin(tokio::task::yield_now())))
         });
@@ -212,15 +222,14 @@ impl Instance {
             let answer = native.process(&batch).map_err(|reason| Failure::refused(&reason));
             return (batch, answer);
         }
-        let deadline = now + self.deadline;
-        set_deadline(&mut self.store, deadline);
+        let deadline = begin(&mut self.store, now, self.deadline);
         self.store.data_mut().batch = Some(batch);
         // There is one batch at most, so its number says nothing.
         let lent = Resource::new_borrow(0);
         let call = self.exports.call_process(&mut self.store, lent);
         // The guest looks at the clock itself while it runs; this is for a guest that sleeps in a host function.
         let answer = match until(deadline, call).await {
-            Ok(Ok(Ok(outcome))) => Ok(outcome.into()),
+            Ok(Ok(Ok(outcome))) => Ok(outcome),
             Ok(Ok(Err(reason))) => Err(Failure::refused(&reason)),
             Ok(Err(error)) => Err(Failure::of_call(&error, self.deadline, self.output_limit)),
             Err(OverDeadline) => Err(Failure::deadline(self.deadline, "")),
@@ -242,6 +251,11 @@ impl StartError {
 }
 
 impl State {
+    /// The batch that is lent.
+    pub(super) fn lent(&mut self) -> wasmtime::Result<&mut Batch> {
+        self.batch.as_deref_mut().ok_or_else(|| wasmtime::format_err!("no batch is lent now"))
+    }
+
     /// Ends the call that is over its deadline. The guest's code is interrupted by itself, but not the host's work for
     /// it, of which a guest can ask again and again without a jump in between. Answers what time it is.
     pub(super) fn check_deadline(&self) -> Result<Instant, OverDeadline> {
@@ -294,9 +308,12 @@ impl ResourceLimiter for Limits {
     }
 }
 
-fn set_deadline(store: &mut Store<State>, deadline: Instant) {
-    store.data_mut().deadline = deadline;
+/// Begins a call that may take so long. Answers until when.
+fn begin(store: &mut Store<State>, now: Instant, limit: Duration) -> Instant {
+    let deadline = now + limit;
+    (store.data_mut().started, store.data_mut().deadline) = (now, deadline);
     store.set_epoch_deadline(TICKS);
+    deadline
 }
 
 /// Ends a call at its deadline. Most calls are over before they yield for the first time, and a timer that is made only then

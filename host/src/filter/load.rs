@@ -1,6 +1,7 @@
 //! From a file to a component that fits the world.
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 
 use sha2::{Digest as _, Sha256};
@@ -11,6 +12,7 @@ use super::Failure;
 use super::cache::{Cache, Source};
 use super::engine::Engine;
 use super::instance::State;
+use super::pace::Pace;
 use crate::hex::hex;
 
 /// The interfaces that a component may import, by the start of their names. Anything else is named in the error.
@@ -112,60 +114,77 @@ pub(super) struct Loaded {
     pub(super) size: usize,
     /// The SHA-256 of the file, in hexadecimal digits.
     pub(super) digest: String,
+    /// How often its instances yield.
+    pub(super) pace: Arc<Pace>,
 }
 
-/// Reads and compiles `path`, away from the threads that serve: an interpreter takes seconds to compile.
+/// Reads and compiles `path`, away from the threads that serve: an interpreter takes seconds to compile. A file with the same
+/// content is compiled once.
 pub(super) async fn component(engine: &Engine, path: &Path) -> Result<Loaded, LoadError> {
-    let (wasmtime, cache, path) = (engine.wasmtime.clone(), engine.cache.clone(), path.to_owned());
-    let compiling =
-        tokio::task::spawn_blocking(move || compile(&wasmtime, cache.as_ref(), &path).map(|compiled| (compiled, path)));
-    let ((component, size, digest), path) =
-        compiling.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    let reading = path.to_owned();
+    let (size, digest, bytes) = away(move || read(&reading)).await?;
+    let known = engine.compiled().get(&digest).cloned();
+    let component = match known {
+        Some(component) => component,
+        None => {
+            let (wasmtime, cache, path) = (engine.wasmtime.clone(), engine.cache.clone(), path.to_owned());
+            let component = away(move || compile(&wasmtime, cache.as_ref(), &path, &bytes)).await?;
+            engine.compiled().entry(digest.clone()).or_insert(component).clone()
+        }
+    };
 
     let mut differences = differences(&engine.wasmtime, &component.component_type());
     if differences.is_empty() {
         match engine.linker.instantiate_pre(&component) {
-            Ok(component) => return Ok(Loaded { component, size, digest }),
+            Ok(component) => return Ok(Loaded { component, size, digest, pace: Arc::clone(&engine.pace) }),
             // The names fit and the types don't.
             Err(error) => differences.push(format!("{error:#}")),
         }
     }
-    Err(LoadError::OtherWorld { component: path, differences })
+    Err(LoadError::OtherWorld { component: path.to_owned(), differences })
+}
+
+/// Does what takes long away from the threads that serve.
+async fn away<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// The content of a file that is a component by its first bytes, behind its size and its digest.
+fn read(path: &Path) -> Result<(usize, String, Vec<u8>), LoadError> {
+    let component = path.to_owned();
+    let bytes = match content(path) {
+        Ok(bytes) => bytes,
+        Err(reason) => return Err(LoadError::Read { component, reason }),
+    };
+    // The magic number, the version, then the layer: 0 for modules, 1 for components.
+    match bytes.get(..8) {
+        Some([b'\0', b'a', b's', b'm', _, _, 0, 0]) => Err(LoadError::CoreModule { component }),
+        Some([b'\0', b'a', b's', b'm', ..]) => Ok((bytes.len(), hex(&Sha256::digest(&bytes)), bytes)),
+        _ => {
+            let start = String::from_utf8_lossy(&bytes[..bytes.len().min(8)]).into_owned();
+            Err(LoadError::NotWasm { component, start })
+        }
+    }
 }
 
 fn compile(
     engine: &wasmtime::Engine,
     cache: Option<&Cache>,
     path: &Path,
-) -> Result<(Component, usize, String), LoadError> {
-    let component = path.to_owned();
-    let bytes = match read(path) {
-        Ok(bytes) => bytes,
-        Err(reason) => return Err(LoadError::Read { component, reason }),
-    };
-    // The magic number, the version, then the layer: 0 for modules, 1 for components.
-    match bytes.get(..8) {
-        Some([b'\0', b'a', b's', b'm', _, _, 0, 0]) => {
-            return Err(LoadError::CoreModule { component });
-        }
-        Some([b'\0', b'a', b's', b'm', ..]) => {}
-        _ => {
-            let start = String::from_utf8_lossy(&bytes[..bytes.len().min(8)]).into_owned();
-            return Err(LoadError::NotWasm { component, start });
-        }
-    }
+    bytes: &[u8],
+) -> Result<Component, LoadError> {
     let compiled = match cache {
-        Some(cache) => cache.component(engine, &bytes),
-        None => Component::from_binary(engine, &bytes).map(|compiled| (compiled, Source::Compiler)),
+        Some(cache) => cache.component(engine, bytes),
+        None => Component::from_binary(engine, bytes).map(|compiled| (compiled, Source::Compiler)),
     };
     let (compiled, source) =
-        compiled.map_err(|error| LoadError::Compile { component, reason: format!("{error:#}") })?;
+        compiled.map_err(|error| LoadError::Compile { component: path.to_owned(), reason: format!("{error:#}") })?;
     tracing::debug!(component = %path.display(), ?source, "compiled code is ready");
-    Ok((compiled, bytes.len(), hex(&Sha256::digest(&bytes))))
+    Ok(compiled)
 }
 
 /// The content of a file that can be a component: neither a pipe, which nobody may ever write to, nor one without end.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn content(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }

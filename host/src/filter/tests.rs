@@ -30,7 +30,7 @@ fn processor(guest: &str, settings: &Value) -> Processor {
     }
 }
 
-fn batch(severities: &[i32]) -> Batch {
+fn batch(severities: &[i32]) -> Box<Batch> {
     let log_records = severities.iter().enumerate().map(|(row, &severity_number)| LogRecord {
         severity_number,
         body: Some(AnyValue { value: Some(any_value::Value::StringValue(format!("row {row}"))) }),
@@ -38,7 +38,7 @@ fn batch(severities: &[i32]) -> Batch {
     });
     let scope_logs = vec![ScopeLogs { log_records: log_records.collect(), ..ScopeLogs::default() }];
     let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
-    Batch::new(ExportLogsServiceRequest { resource_logs }.encode_to_vec().into()).expect("well-formed")
+    Box::new(Batch::new(ExportLogsServiceRequest { resource_logs }.encode_to_vec().into()).expect("well-formed"))
 }
 
 /// Everything that a later filter would see of `batch`.

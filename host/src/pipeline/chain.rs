@@ -34,10 +34,10 @@ impl Chain {
     /// When a filter fails on records that are not to pass unseen.
     pub(super) async fn run<'a>(
         &'a self,
-        mut batch: Batch,
+        mut batch: Box<Batch>,
         last: Instant,
         account: &mut Account<'a>,
-    ) -> Result<Batch, Error> {
+    ) -> Result<Box<Batch>, Error> {
         let last_filter = self.links.iter().rposition(Link::enforces);
         for (place, link) in self.links.iter().enumerate() {
             // A filter is not called for nothing, be it because all is dropped or because nothing was sent.

@@ -74,10 +74,10 @@ impl Enforcer {
     /// When records are to be rejected and it can't be told which ones those are, or there are no others.
     pub(super) async fn run<'a>(
         &'a self,
-        mut batch: Batch,
+        mut batch: Box<Batch>,
         last: Instant,
         account: &mut Account<'a>,
-    ) -> Result<Batch, Error> {
+    ) -> Result<Box<Batch>, Error> {
         let mut others = Rows::default();
         if self.share < 1.0 {
             let (inside, outside) = batch.share(self.share);
@@ -90,19 +90,30 @@ impl Enforcer {
             return Ok(batch);
         }
         let mut entry = Entry::new(&self.counts, batch.len());
-        let (shown, delay) = match self.circuit.admit() {
-            Admission::Run(attempt) => (Run::new(self, batch, attempt, last).finish().await, FILTER_RETRY),
-            Admission::Leave(failure, delay) => (Shown::none(batch, failure), delay),
-        };
-        let batch = self.settle(shown, others, &mut entry, delay)?;
+        let (shown, delay);
+        match self.circuit.admit() {
+            Admission::Run(attempt) => {
+                (batch, shown) = Run::new(self, attempt, last).finish(batch).await;
+                delay = FILTER_RETRY;
+            }
+            Admission::Leave(failure, wait) => (shown, delay) = (Shown::none(&mut batch, failure), wait),
+        }
+        self.settle(&mut batch, shown, others, &mut entry, delay)?;
         account.enter(entry);
         Ok(batch)
     }
 
     /// Treats the rows that the filter can't handle, and shows what is left of all, `others` that it was not to see
     /// included. `delay` is what a sender is asked to wait that has to send its request again.
-    fn settle(&self, shown: Shown, mut others: Rows, entry: &mut Entry<'_>, delay: Duration) -> Result<Batch, Error> {
-        let Shown { mut batch, done, offenders, applied, has_worked, failure } = shown;
+    fn settle(
+        &self,
+        batch: &mut Batch,
+        shown: Shown,
+        mut others: Rows,
+        entry: &mut Entry<'_>,
+        delay: Duration,
+    ) -> Result<(), Error> {
+        let Shown { done, offenders, applied, has_worked, failure } = shown;
         entry.applied.add(applied);
         // Otherwise the sender keeps a request of which nothing could be filtered.
         let goes_on = has_worked || !others.is_empty();
@@ -111,7 +122,7 @@ impl Enforcer {
         let rejects_all = |offender: &&Offender| *treatment(offender) == Treatment::Reject && !is_final(offender);
         if let Some(Offender { failure, rows, .. }) = offenders.iter().find(rejects_all) {
             let fate = "left with their sender, and so is all of the request";
-            self.reports.say(failure, rows.len(), fate, || describe(&mut batch, rows));
+            self.reports.say(failure, rows.len(), fate, || describe(batch, rows));
             let (processor, message) = (self.filter.name().to_owned(), failure.message.clone());
             return Err(Error::Filter { processor, message, delay });
         }
@@ -123,22 +134,22 @@ impl Enforcer {
             let treatment = treatment(&offender);
             let Offender { rows, failure, .. } = offender;
             let (kind, records) = (failure.kind, rows.len());
-            self.reports.say(&failure, records, &fate(treatment), || describe(&mut batch, &rows));
+            self.reports.say(&failure, records, &fate(treatment), || describe(batch, &rows));
             entry.treated(kind, treatment, records);
             match treatment {
                 Treatment::Reject => entry.reject(self.filter.name(), &failure, records),
                 Treatment::Pass => others.add(rows),
                 Treatment::Drop => {
                     let verdict = Verdict::Drop(kind.drop_reason().to_owned());
-                    others.add(decide(&mut batch, rows, verdict, entry));
+                    others.add(decide(batch, rows, verdict, entry));
                 }
                 Treatment::Route(route) => {
-                    others.add(decide(&mut batch, rows, Verdict::Route(route.value.clone()), entry));
+                    others.add(decide(batch, rows, Verdict::Route(route.value.clone()), entry));
                 }
             }
         }
         batch.restore(others);
-        Ok(batch)
+        Ok(())
     }
 }
 

@@ -185,7 +185,7 @@ impl Show {
     async fn show(&mut self, mut copied: Copied) {
         let mut before = std::mem::take(&mut copied.batch);
         let mut parts = before.set_aside().chunks(self.max_rows);
-        let mut batch = before.clone();
+        let mut batch = Box::new(before.clone());
         while let Some(rows) = parts.pop() {
             before.show(rows.clone());
             batch.show(rows);

@@ -28,7 +28,7 @@ const ENOUGH: Duration = Duration::from_secs(5);
 /// another way is noted.
 pub(super) async fn run(config: &Config, filters: &BTreeMap<String, Filter>) -> Diagnostics {
     let mut failures = Diagnostics::default();
-    let sample = Batch::new(sample()).expect("the sample is OTLP");
+    let sample = Box::new(Batch::new(sample()).expect("the sample is OTLP"));
     for (name, filter) in filters {
         if let Err(failure) = attempt(filter, config.processors[name].max_rows, sample.clone()).await {
             failures.push(problem(config, name, &failure));
@@ -38,7 +38,7 @@ pub(super) async fn run(config: &Config, filters: &BTreeMap<String, Filter>) -> 
 }
 
 /// Shows `filter` the sample in parts of at most `max_rows`, as it will be shown its records.
-async fn attempt(filter: &Filter, max_rows: NonZeroUsize, mut sample: Batch) -> Result<(), Failure> {
+async fn attempt(filter: &Filter, max_rows: NonZeroUsize, mut sample: Box<Batch>) -> Result<(), Failure> {
     let started = Instant::now();
     let mut parts = sample.set_aside().chunks(max_rows);
     while let Some(rows) = parts.pop() {
@@ -48,7 +48,7 @@ async fn attempt(filter: &Filter, max_rows: NonZeroUsize, mut sample: Batch) -> 
     filter.renew().await
 }
 
-async fn part(filter: &Filter, started: Instant, mut sample: Batch) -> Result<Batch, Failure> {
+async fn part(filter: &Filter, started: Instant, mut sample: Box<Batch>) -> Result<Box<Batch>, Failure> {
     let mut attempts = 0;
     loop {
         attempts += 1;

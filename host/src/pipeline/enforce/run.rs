@@ -33,10 +33,9 @@ const SLOW: u32 = 2;
 /// How often no instance can be made before the filter is given up.
 const MAX_FAILED_STARTS: u32 = 2;
 
-/// What a filter made of a batch.
+/// What a filter made of a batch, whose rows are divided among these fields.
+#[derive(Default)]
 pub(super) struct Shown {
-    /// Its rows are divided among the fields below.
-    pub(super) batch: Batch,
     /// Rows that go on.
     pub(super) done: Rows,
     pub(super) offenders: Vec<Offender>,
@@ -93,55 +92,42 @@ struct Budget {
 
 impl Shown {
     /// Nothing was shown, as the filter failed like this before.
-    pub(super) fn none(mut batch: Batch, failure: Failure) -> Self {
+    pub(super) fn none(batch: &mut Batch, failure: Failure) -> Self {
         let rows = batch.set_aside();
-        let offenders = vec![Offender { rows, failure, is_proven: false }];
-        Self { offenders, ..Self::new(batch) }
-    }
-
-    fn new(batch: Batch) -> Self {
-        Self {
-            batch,
-            done: Rows::default(),
-            offenders: Vec::new(),
-            applied: Applied::default(),
-            has_worked: false,
-            failure: None,
-        }
+        Self { offenders: vec![Offender { rows, failure, is_proven: false }], ..Self::default() }
     }
 }
 
 impl<'a> Run<'a> {
-    /// Will show `batch`, whose sender has to be answered by `last`.
-    pub(super) fn new(enforcer: &'a Enforcer, batch: Batch, attempt: Attempt<'a>, last: Instant) -> Self {
+    /// Will show a batch whose sender has to be answered by `last`.
+    pub(super) fn new(enforcer: &'a Enforcer, attempt: Attempt<'a>, last: Instant) -> Self {
         let budget = Budget::new(enforcer.deadline, last);
-        Self { enforcer, attempt, shown: Shown::new(batch), parts: Vec::new(), budget }
+        Self { enforcer, attempt, shown: Shown::default(), parts: Vec::new(), budget }
     }
 
-    /// Shows the filter every row, and rows that it fails on again.
-    pub(super) async fn finish(mut self) -> Shown {
-        if self.shown.batch.len() <= self.enforcer.max_rows.get() {
+    /// Shows the filter every row of `batch`, and rows that it fails on again. Gives the batch back with none shown.
+    pub(super) async fn finish(mut self, mut batch: Box<Batch>) -> (Box<Batch>, Shown) {
+        if batch.len() <= self.enforcer.max_rows.get() {
             // The usual case, in which nothing is divided and no row number copied.
-            self.call(Part::default()).await;
+            batch = self.call(batch, Part::default()).await;
         } else {
             // The next filter begins with the first part again.
-            self.shown.batch.keep_columns(false);
-            let parts = self.shown.batch.set_aside().chunks(self.enforcer.max_rows);
+            batch.keep_columns(false);
+            let parts = batch.set_aside().chunks(self.enforcer.max_rows);
             self.parts = parts.into_iter().map(|rows| Part { rows, ..Part::default() }).collect();
         }
         while let Some(mut part) = self.parts.pop() {
-            self.shown.batch.show(std::mem::take(&mut part.rows));
-            self.call(part).await;
+            batch.show(std::mem::take(&mut part.rows));
+            batch = self.call(batch, part).await;
         }
-        self.shown
+        (batch, self.shown)
     }
 
-    /// Shows the filter the rows that are shown now, which are those of `part`.
-    async fn call(&mut self, part: Part) {
-        let (filter, batch) = (&self.enforcer.filter, std::mem::take(&mut self.shown.batch));
-        let Call { batch, result, duration, ran } =
+    /// Shows the filter the rows of `batch` that are shown now, which are those of `part`.
+    async fn call(&mut self, batch: Box<Batch>, part: Part) -> Box<Batch> {
+        let filter = &self.enforcer.filter;
+        let Call { mut batch, result, duration, ran } =
             if part.again { Box::pin(filter.process_afresh(batch)).await } else { filter.process(batch).await };
-        self.shown.batch = batch;
         if ran != Ran::Nowhere {
             self.enforcer.counts.duration(duration);
         }
@@ -151,17 +137,18 @@ impl<'a> Run<'a> {
                 self.budget.most_failures = MAX_FAILED_CALLS;
                 self.shown.has_worked = true;
                 self.shown.applied.add(applied);
-                self.shown.done.add(self.shown.batch.take());
+                self.shown.done.add(batch.take());
             }
             Err(failure) => {
                 self.attempt.failed(&failure);
                 self.enforcer.counts.failed(failure.kind.as_str());
                 self.budget.spend(duration);
                 self.shown.failure = Some(failure.clone());
-                let rows = self.shown.batch.set_aside();
+                let rows = batch.set_aside();
                 self.failed(Part { rows, ..part }, failure, ran);
             }
         }
+        batch
     }
 
     /// Decides what becomes of rows that the filter failed on.

@@ -53,7 +53,7 @@ impl Tried {
     }
 }
 
-fn batch(records: usize, poison: &[usize]) -> Batch {
+fn batch(records: usize, poison: &[usize]) -> Box<Batch> {
     let body = |row| if poison.contains(&row) { "poison" } else { "sound" };
     let record = |row| LogRecord {
         body: Some(AnyValue { value: Some(Value::StringValue(body(row).to_owned())) }),
@@ -61,7 +61,7 @@ fn batch(records: usize, poison: &[usize]) -> Batch {
     };
     let scope = ScopeLogs { log_records: (0..records).map(record).collect(), ..ScopeLogs::default() };
     let resource_logs = vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }];
-    Batch::new(ExportLogsServiceRequest { resource_logs }.encode_to_vec().into()).expect("well-formed")
+    Box::new(Batch::new(ExportLogsServiceRequest { resource_logs }.encode_to_vec().into()).expect("well-formed"))
 }
 
 #[tokio::test]
