@@ -2,7 +2,7 @@
 //!
 //! | module | does |
 //! | --- | --- |
-//! | [`subject`], [`case`] | what is compared, and under which loads |
+//! | [`subject`], [`case`], [`cores`] | what is compared, and under which loads |
 //! | [`goal`], [`plan`] | what is to be shown, and what is measured for it |
 //! | [`peers`] | starts a subject with a configuration of its own |
 //! | [`measure`] | measures case after case, in turns |
@@ -10,6 +10,7 @@
 //! | [`report`], [`plot`] | the same as tables and pictures |
 
 pub mod case;
+pub mod cores;
 pub mod goal;
 pub mod machine;
 pub mod measure;

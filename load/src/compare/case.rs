@@ -3,7 +3,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::subject::{Subject, Work};
+use super::{
+    cores::Cores,
+    subject::{Subject, Work},
+};
 use crate::workload::{Compression, Shape};
 
 /// A subject under one load.
@@ -19,18 +22,8 @@ pub struct Case {
     pub delivered: Compression,
     /// Bytes in one further attribute of each record, which no filter reads.
     pub unread_bytes: usize,
-    /// On how many cores it runs.
+    /// On how many cores it runs, and the load tool with it.
     pub cores: Cores,
-}
-
-/// On how many cores a subject runs. The load tool has all of them in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cores {
-    /// The first one.
-    One,
-    /// All of the machine.
-    All,
 }
 
 impl Case {

@@ -24,8 +24,8 @@ pub struct Goal {
 pub enum Measure {
     /// The first's records a CPU second by the second's.
     Ratio(Case, Case),
-    /// Records a CPU second with all cores by those with one, times the cores: what the machine takes, if the load tool
-    /// took nothing of it.
+    /// Records a CPU second with all cores by those with one, the load tool beside it in both, times the cores: what the
+    /// machine takes, if the load tool took nothing of it.
     Scaling(Case),
     /// The 99th percentile of added latency, in microseconds.
     AddedP99(Case),

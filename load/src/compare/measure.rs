@@ -109,6 +109,7 @@ impl Measurement<'_> {
         if !self.begin("throughput", case, Some(round)) {
             return Ok(());
         }
+        let _kept = case.cores.keep()?;
         let sink = Sink::start(SinkOptions::default())?;
         let mode = Mode::Closed { in_flight: self.in_flight(case) };
         let Some(measured) = self.through(case, &sink, mode)? else { return Ok(()) };

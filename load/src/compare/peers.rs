@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 use super::{
-    case::{Case, Cores},
+    case::Case,
     subject::{Subject, Work},
 };
 use crate::{
@@ -86,11 +86,11 @@ impl Peers {
             Subject::Sluicegate(work) | Subject::Native(work) => {
                 let text = sluicegate_configuration(work, case.delivered);
                 let file = write(folder.path(), "sluicegate.yaml", &text)?;
-                Ok(sluicegate::start(on_cores(&program, case.cores), &file, sink, &[])?)
+                Ok(sluicegate::start(Command::new(&program), &file, sink, &[])?)
             }
             Subject::Nginx | Subject::Collector(_) | Subject::Rotel => {
                 let [listen, http] = free_ports()?;
-                let mut command = on_cores(&program, case.cores);
+                let mut command = Command::new(&program);
                 configure(&mut command, case, [listen, http], sink.address(), folder.path())?;
                 let mut program = Program::start(command)?;
                 program.wait_for_port(listen)?;
@@ -212,27 +212,6 @@ fn on_path(name: &str) -> Option<PathBuf> {
     // An ordinary user's path lacks Debian's folder for servers.
     let folders = std::env::split_paths(&folders).chain(["/usr/sbin".into()]);
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
-}
-
-/// What starts `program` on so many cores. It finds as many as it may use.
-fn on_cores(program: &Path, cores: Cores) -> Command {
-    match cores {
-        Cores::All => Command::new(program),
-        Cores::One => {
-            // It becomes the program: the process stays the same.
-            let mut command = Command::new("taskset");
-            command.arg("--cpu-list").arg(first_core()).arg(program);
-            command
-        }
-    }
-}
-
-/// The first core that this program may use, by proc_pid_status(5).
-fn first_core() -> String {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
-    let first: String = cores.trim().chars().take_while(char::is_ascii_digit).collect();
-    if first.is_empty() { "0".into() } else { first }
 }
 
 #[cfg(test)]

@@ -58,9 +58,3 @@ fn sluicegate_compresses_as_it_is_told() {
         assert!(text.contains(r#"compression: "gzip""#) && !text.contains("SLUICEGATE_COMPRESSION"), "{text}");
     }
 }
-
-#[test]
-fn one_core_is_one() {
-    let output = on_cores(Path::new("nproc"), Cores::One).output().expect("both programs are part of every Linux");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1");
-}
