@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use self::{debug::Debug, file::File, otlp::Otlp};
+use self::{debug::Debug, file::File, otlp::Otlp, together::Together};
 use crate::{
     config::{self, Config, Diagnostic, Diagnostics, Span},
     files::FileError,
@@ -29,6 +29,7 @@ mod otlp;
 mod otlp_grpc;
 mod otlp_http;
 pub(crate) mod retry;
+mod together;
 mod transport;
 mod turn;
 
@@ -58,6 +59,7 @@ struct Made {
 #[derive(Debug)]
 enum Kind {
     Otlp(Otlp),
+    Together(Together),
     File(File),
     Debug(Debug),
 }
@@ -179,6 +181,7 @@ impl Exporter {
     /// When the path of a `file` can't be one, or a file of `tls` can't be used.
     pub fn new(name: &str, config: &config::Exporter) -> Result<Self, OpenError> {
         let kind = match config {
+            config::Exporter::Otlp(config) if config.coalesce => Kind::Together(Together::new(Otlp::new(config)?)),
             config::Exporter::Otlp(config) => Kind::Otlp(Otlp::new(config)?),
             config::Exporter::File(config) => Kind::File(File::new(&config.path.value)?),
             config::Exporter::Debug(config) => Kind::Debug(Debug::new(config.verbosity)),
@@ -193,13 +196,17 @@ impl Exporter {
     }
 
     fn has_timeout(&self) -> bool {
-        matches!(&*self.kind, Kind::Otlp(otlp) if otlp.has_timeout())
+        match &*self.kind {
+            Kind::Otlp(otlp) => otlp.has_timeout(),
+            Kind::Together(together) => together.has_timeout(),
+            Kind::File(_) | Kind::Debug(_) => false,
+        }
     }
 
     fn open(&self) -> Result<(), OpenError> {
         match &*self.kind {
             Kind::File(file) => Ok(file.open()?),
-            Kind::Otlp(_) | Kind::Debug(_) => Ok(()),
+            Kind::Otlp(_) | Kind::Together(_) | Kind::Debug(_) => Ok(()),
         }
     }
 
@@ -216,6 +223,7 @@ impl Exporter {
         // In boxes, since they are large, and what holds one is moved several times on its way.
         let answer = match &*self.kind {
             Kind::Otlp(otlp) => Box::pin(otlp.export(request)).await,
+            Kind::Together(together) => Box::pin(together.export(request)).await,
             Kind::File(file) => Box::pin(file.export(request)).await,
             Kind::Debug(debug) => Box::pin(debug.export(request)).await,
         };
@@ -241,6 +249,17 @@ impl Cause {
                 Code::ResourceExhausted => retry_delay(status).is_some(),
                 _ => false,
             },
+        }
+    }
+
+    /// The same for another request that failed with it. What it came from in the system is a text then.
+    fn copy(&self) -> Self {
+        match self {
+            Self::Refused(status) => Self::Refused(status.clone()),
+            Self::Unreachable(reason) => Self::Unreachable(reason.clone()),
+            Self::Timeout(time) => Self::Timeout(*time),
+            Self::Write(error) => Self::Write(io::Error::new(error.kind(), error.to_string())),
+            Self::Malformed(error) => Self::Malformed(error.clone()),
         }
     }
 

@@ -30,6 +30,8 @@ pub struct OtlpExporter {
     pub metadata_keys: Vec<HeaderName>,
     /// How a request is tried again here, before its sender is told (`retry_on_failure`); `None` is not at all.
     pub retry: Option<Retry>,
+    /// Whether small requests that wait for the destination go to it together (`coalesce`).
+    pub coalesce: bool,
     /// When a connection is asked for a sign of life (`keepalive`).
     pub keepalive: ClientKeepalive,
 }
@@ -109,6 +111,7 @@ impl OtlpExporter {
             headers: HeaderMap::new(),
             metadata_keys: Vec::new(),
             retry: None,
+            coalesce: false,
             keepalive: ClientKeepalive::default(),
         }
     }

@@ -24,6 +24,7 @@ const GRPC: Keys = Keys {
         "headers",
         "metadata_keys",
         "retry_on_failure",
+        "coalesce",
         "keepalive",
         "balancer_name",
     ],
@@ -47,6 +48,7 @@ const HTTP: Keys = Keys {
         "headers",
         "metadata_keys",
         "retry_on_failure",
+        "coalesce",
         "http2_read_idle_timeout",
         "http2_ping_timeout",
     ],
@@ -60,7 +62,11 @@ const FOREIGN: &[Foreign] = &[
         "Sluicegate has no queue: a request is answered once it is delivered",
         "remove `sending_queue`, and leave it to the Collector behind Sluicegate",
     ),
-    ("batcher", "Sluicegate doesn't batch: a request stays one request", "leave it to the Collector behind Sluicegate"),
+    (
+        "batcher",
+        "Sluicegate has no queue in which requests could become a batch",
+        "write `coalesce: true`, which sends small requests together that are under way at the same time",
+    ),
     ("auth", "exporters have no authenticators", "write `headers: { authorization: \"Bearer ${env:TOKEN}\" }`"),
     ("proxy_url", "proxies are not supported", "send to the proxy's own OTLP endpoint, or to a Collector behind it"),
     (
@@ -176,6 +182,7 @@ impl Reader {
         let headers = self.headers(otlp, "headers", binary);
         let metadata_keys = self.passed_on(otlp, "metadata_keys");
         let retry = self.retry(otlp);
+        let coalesce = self.coalesce(otlp);
         let (tls, _) = tls?;
         Some(OtlpExporter {
             protocol: Protocol::Grpc,
@@ -186,6 +193,7 @@ impl Reader {
             headers: headers?,
             metadata_keys: metadata_keys?,
             retry: retry?,
+            coalesce: coalesce?,
             keepalive: ClientKeepalive::default(),
         })
     }
@@ -263,6 +271,17 @@ impl Reader {
             None => Err(r.error(params.span("level"), "without compression there is no level").help("remove it")),
         });
         Some(Compression { encoding, level: level? })
+    }
+
+    /// `coalesce`. What goes together has one head, and so can't have the headers of several senders.
+    fn coalesce(&mut self, otlp: &Fields<'_>) -> Option<bool> {
+        let coalesce = self.field(otlp, "coalesce", false, Self::boolean)?;
+        if coalesce && otlp.get("metadata_keys").is_some() {
+            let message = "requests that have their senders' own headers can't go together";
+            let error = self.error(otlp.span("coalesce"), message);
+            return self.report(error.help("remove `coalesce` or `metadata_keys`"));
+        }
+        Some(coalesce)
     }
 
     /// `retry_on_failure`, if it is enabled. All of it is checked.

@@ -212,6 +212,10 @@ fn settings_of_both_otlp_exporters() {
     assert_eq!(level("compression_params: { level: -1 }").level, None);
     assert_eq!(level("compression_params: { level: 9 }").level, Some(9));
     assert_eq!(level("compression: none").encoding, None);
+    let coalesces = |settings: &str| {
+        otlp(&with_exporter("otlp_http", &format!("endpoint: \"http://c\", {settings}")), "otlp_http").coalesce
+    };
+    assert!(coalesces("coalesce: true") && !coalesces("coalesce: false, metadata_keys: [authorization]"));
 }
 
 /// Reads a whole configuration with these extensions, of which `started` are started, and the receiver asks `auth`.

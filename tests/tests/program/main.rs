@@ -5,6 +5,7 @@ mod authoring;
 mod bombs;
 mod cache;
 mod chains;
+mod coalesce;
 mod commands;
 mod connections;
 mod delivery;
