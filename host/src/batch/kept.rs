@@ -8,10 +8,12 @@ use super::{Batch, Column, ColumnTooLarge, Field};
 /// with short values. Bodies are longer, and making their column is mostly copying it, which keeping it would be, too.
 const MOST_PER_ROW: usize = 48;
 
-/// Most columns that are kept. Filters choose what they ask for, and each is looked for among these.
+/// Most columns that are kept. Filters choose what they ask for, and each is looked for among these; a chain seldom shares
+/// more than a few.
 const MOST_COLUMNS: usize = 8;
 
-/// Columns of attributes whose names are longer, in bytes, are not kept.
+/// Columns of attributes whose names are longer, in bytes, are not kept: a name is kept with its column, and those of
+/// OpenTelemetry's conventions are half as long at most.
 const LONGEST_NAME: usize = 128;
 
 /// Columns over some rows, as long as nothing has changed these.
@@ -62,7 +64,7 @@ impl Batch {
         if is_current && let Some((_, column)) = self.kept.columns.iter().find(|(kept, _)| kept == field) {
             return if column.size() > limit { Err(ColumnTooLarge { limit }) } else { Ok(Arc::clone(column)) };
         }
-        let column = Arc::new(self.column(field, limit)?);
+        let mut column = self.column(field, limit)?;
         if self.kept.is_wanted && field.name().len() <= LONGEST_NAME {
             if !is_current {
                 self.forget_columns();
@@ -70,11 +72,15 @@ impl Batch {
             }
             let size = self.kept.size + column.size();
             if size <= MOST_PER_ROW * self.live.len() && self.kept.columns.len() < MOST_COLUMNS {
+                // There may be room for values as long as the first ones were.
+                column.data.shrink_to_fit();
+                let column = Arc::new(column);
                 self.kept.size = size;
                 self.kept.columns.push((field.clone(), Arc::clone(&column)));
+                return Ok(column);
             }
         }
-        Ok(column)
+        Ok(Arc::new(column))
     }
 }
 

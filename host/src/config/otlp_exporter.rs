@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::destination::{ClientKeepalive, Compression, HttpEncoding, OtlpExporter, Protocol, Retry};
 use super::diagnostic::{Diagnostic, Span, Spanned};
 use super::endpoint::{Address, Destination, InvalidEndpoint, redacted};
@@ -182,7 +184,7 @@ impl Reader {
         let headers = self.headers(otlp, "headers", binary);
         let metadata_keys = self.passed_on(otlp, "metadata_keys");
         let retry = self.retry(otlp);
-        let coalesce = self.coalesce(otlp);
+        let coalesce = self.coalesce(otlp, metadata_keys.as_deref().unwrap_or_default());
         let (tls, _) = tls?;
         Some(OtlpExporter {
             protocol: Protocol::Grpc,
@@ -274,9 +276,9 @@ impl Reader {
     }
 
     /// `coalesce`. What goes together has one head, and so can't have the headers of several senders.
-    fn coalesce(&mut self, otlp: &Fields<'_>) -> Option<bool> {
+    fn coalesce(&mut self, otlp: &Fields<'_>, metadata_keys: &[HeaderName]) -> Option<bool> {
         let coalesce = self.field(otlp, "coalesce", false, Self::boolean)?;
-        if coalesce && otlp.get("metadata_keys").is_some() {
+        if coalesce && !metadata_keys.is_empty() {
             let message = "requests that have their senders' own headers can't go together";
             let error = self.error(otlp.span("coalesce"), message);
             return self.report(error.help("remove `coalesce` or `metadata_keys`"));

@@ -101,12 +101,44 @@ impl Otlp {
     pub(super) async fn export(&self, request: Request<Payload>) -> Result<Response, Cause> {
         let (started, deadline) = (Instant::now(), request.deadline);
         let message = until(deadline, self.message(request)).await?;
-        let (failure, policy) = match (self.attempt(&message, deadline).await, &self.retry) {
-            (Err(cause), Some(policy)) if cause.is_retryable() => (cause, policy),
-            (answer, _) => return answer,
-        };
+        match (self.attempt(&message, deadline).await, &self.retry) {
+            (Err(failure), Some(policy)) if failure.is_retryable() => {
+                self.again(&message, policy, started, deadline, failure).await
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    /// The same, but nothing is tried again.
+    pub(super) async fn export_once(&self, request: Request<Payload>) -> Result<Response, Cause> {
+        let deadline = request.deadline;
+        let message = until(deadline, self.message(request)).await?;
+        self.attempt(&message, deadline).await
+    }
+
+    /// Goes on with what was `started` before and has failed once.
+    pub(super) async fn export_again(
+        &self,
+        request: Request<Payload>,
+        started: Instant,
+        failure: Cause,
+    ) -> Result<Response, Cause> {
+        let Some(policy) = self.retry.as_ref().filter(|_| failure.is_retryable()) else { return Err(failure) };
+        let deadline = request.deadline;
+        let message = Box::pin(until(deadline, self.message(request))).await?;
+        self.again(&message, policy, started, deadline, failure).await
+    }
+
+    async fn again(
+        &self,
+        message: &Message<'_>,
+        policy: &Retry,
+        started: Instant,
+        deadline: Option<Instant>,
+        failure: Cause,
+    ) -> Result<Response, Cause> {
         let last = deadline.unwrap_or_else(|| retry::last(started, None));
-        Box::pin(retry::again(policy, started, last, failure, || self.attempt(&message, Some(last)))).await
+        Box::pin(retry::again(policy, started, last, failure, || self.attempt(message, Some(last)))).await
     }
 
     /// Sends it once.

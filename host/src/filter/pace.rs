@@ -18,7 +18,8 @@ const CALM: Duration = Duration::from_millis(10);
 /// The same as a part of the shortest deadline, so that it is not kept much too late.
 const PART: u32 = 10;
 
-/// How many ticks follow a call that takes long before it is calm again: another one is likely.
+/// How many ticks follow a call that takes long before it is calm again: another one is likely within a tenth of a second,
+/// and after that the next one waits ten milliseconds at most.
 const LIVELY: u32 = 100;
 
 /// The ticks of one engine.

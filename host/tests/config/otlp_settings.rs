@@ -215,7 +215,8 @@ fn settings_of_both_otlp_exporters() {
     let coalesces = |settings: &str| {
         otlp(&with_exporter("otlp_http", &format!("endpoint: \"http://c\", {settings}")), "otlp_http").coalesce
     };
-    assert!(coalesces("coalesce: true") && !coalesces("coalesce: false, metadata_keys: [authorization]"));
+    assert!(coalesces("coalesce: true") && coalesces("coalesce: true, metadata_keys: []"));
+    assert!(!coalesces("coalesce: false, metadata_keys: [authorization]"));
 }
 
 /// Reads a whole configuration with these extensions, of which `started` are started, and the receiver asks `auth`.

@@ -53,6 +53,8 @@ const CARRIED: Duration = Duration::from_millis(100);
 const LESS: f64 = 0.8;
 /// How many rates are tried: down to an eighth or so.
 const TRIES: usize = 10;
+/// How many times as many rounds there are of cases whose figures are close.
+const CLOSER: usize = 3;
 /// The share of the time measured that is sent before: connections are made and caches filled by then.
 const WARM_UP: f64 = 0.25;
 
@@ -84,6 +86,11 @@ pub fn measure(plan: &Plan, peers: &Peers, command: String, progress: impl FnMut
     };
     for round in 0..plan.rounds {
         for case in &plan.throughput {
+            measurement.throughput(case, round)?;
+        }
+    }
+    for round in plan.rounds..plan.rounds * CLOSER {
+        for case in &plan.close {
             measurement.throughput(case, round)?;
         }
     }
@@ -262,7 +269,7 @@ impl Measurement<'_> {
     fn begin(&mut self, what: &str, case: &Case, round: Option<usize>) -> bool {
         let is_there = !self.results.missing.contains(&case.subject);
         if is_there {
-            let round = round.map_or(String::new(), |round| format!("round {} of {}: ", round + 1, self.plan.rounds));
+            let round = round.map_or(String::new(), |round| format!("round {}: ", round + 1));
             (self.progress)(&format!("{round}{what}, {case}"));
         }
         is_there

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{
     case::{BATCHES, Case, LATENCY_BATCHES, UNREAD_BYTES, matrix, overloads},
-    goal::goals,
+    goal::{Measure, goals},
     report::UNREAD_BATCH,
     subject::{Subject, Work},
 };
@@ -14,6 +14,8 @@ use crate::workload::Compression;
 pub struct Plan {
     /// Under as much load as each takes.
     pub throughput: Vec<Case>,
+    /// Those of `throughput` that are compared with each other by a goal that is near 1, which takes more rounds to tell.
+    pub close: Vec<Case>,
     /// At half of what each carries when requests come one by one. Those that aren't in `throughput` are left out.
     pub latency: Vec<Case>,
     /// With a sink that takes far less than is sent.
@@ -70,6 +72,7 @@ impl Plan {
             add(goals().into_iter().flat_map(|goal| goal.measure.cases()).chain(unread()).collect());
         }
         let throughput = side_by_side(&throughput);
+        let close = if has(Part::Goals) { close(&throughput) } else { Vec::new() };
         let mut latency = Vec::new();
         if has(Part::Latency) {
             latency =
@@ -78,7 +81,7 @@ impl Plan {
         }
         let mut overload = if has(Part::Overload) { overloads() } else { Vec::new() };
         overload.retain(|case| selection.has(case));
-        Self { throughput, latency, overload, rounds, duration }
+        Self { throughput, close, latency, overload, rounds, duration }
     }
 
     /// Everything once and for a moment, to see that it works: each subject with the smallest batch, and one case of
@@ -92,6 +95,7 @@ impl Plan {
             [first.compressed(Compression::Gzip), first.gzip_out(), first.on_one_core(), first.unread(1 << 10)];
         Self {
             throughput: throughput.chain(others).collect(),
+            close: vec![first],
             latency: vec![first],
             overload: vec![first],
             rounds: 1,
@@ -143,6 +147,19 @@ fn side_by_side(cases: &[Case]) -> Vec<Case> {
     ordered
 }
 
+/// Those of `cases` by which goals compare Sluicegate with itself: in other batches, on other cores, with a filter more.
+fn close(cases: &[Case]) -> Vec<Case> {
+    let of_itself = goals().into_iter().filter(|goal| match goal.measure {
+        Measure::Ratio(of, to) => {
+            [of, to].iter().all(|case| matches!(case.subject, Subject::Sluicegate(_) | Subject::Native(_)))
+        }
+        Measure::Scaling(_) => true,
+        Measure::AddedP99(_) | Measure::OverloadMemory(_) => false,
+    });
+    let close: Vec<_> = of_itself.flat_map(|goal| goal.measure.cases()).collect();
+    cases.iter().copied().filter(|case| close.contains(case)).collect()
+}
+
 /// The cases that show what bytes cost that nobody reads.
 fn unread() -> impl Iterator<Item = Case> {
     let subjects = [Subject::Sluicegate(Work::PassThrough), Subject::Sluicegate(Work::Severity), Subject::Nginx];
@@ -155,6 +172,9 @@ fn unread() -> impl Iterator<Item = Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How far apart cases that a goal compares may be: a minute of a run as it is usual.
+    const APART: usize = 20;
 
     fn plan(subjects: &[&str], batches: &[usize], parts: &[Part]) -> Plan {
         let subjects = subjects.iter().map(|name| name.parse().expect("a subject")).collect();
@@ -176,8 +196,19 @@ mod tests {
             let places = goal.measure.cases().into_iter().map(|case| plan.throughput.iter().position(|c| *c == case));
             let (first, last) = (places.clone().min(), places.max());
             let apart = last.flatten().zip(first.flatten()).map_or(0, |(last, first)| last - first);
-            assert!(apart < 20, "{goal:?} compares cases that are {apart} apart");
+            assert!(apart < APART, "{goal:?} compares cases that are {apart} apart");
         }
+    }
+
+    #[test]
+    fn what_is_compared_with_itself_takes_more_rounds() {
+        let plan = plan(&[], &[], &[]);
+        let is_close = |name: &str, batch| plan.close.contains(&Case::new(name.parse().expect("a subject"), batch));
+        for name in ["sluicegate", "sluicegate-chain-1", "sluicegate-chain-5", "native-redact"] {
+            assert!(is_close(name, 1_000), "{name}");
+        }
+        assert!(is_close("sluicegate", 8_000) && !is_close("sluicegate", 100) && !is_close("nginx", 1_000));
+        assert!(plan.close.iter().all(|case| plan.throughput.contains(case)));
     }
 
     #[test]

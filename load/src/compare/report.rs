@@ -20,7 +20,7 @@ pub fn markdown(results: &Results) -> String {
     let machine = &results.machine;
     let _ = write!(
         text,
-        "```sh\n{}\n```\n\nmeasured this on {}, {} cores, {} of memory, {}, in {} rounds of {} s. Programs:\n\n",
+        "```sh\n{}\n```\n\nmeasured this on {}, {} cores, {} of memory, {}, in {} rounds of {} s, and in three times as\nmany what goals compare with itself. Programs:\n\n",
         results.command,
         machine.processor,
         machine.cores,

@@ -1,12 +1,20 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest};
 use prost::Message as _;
-use tonic::{Code, Status};
+use tokio::{net::TcpListener, task::yield_now};
+use tonic::Status;
 
 use super::*;
-use crate::testing::{Collector, logs, logs_bytes, otlp_grpc};
+use crate::{
+    config::Retry,
+    memory::MemoryLimiter,
+    testing::{Collector, logs, logs_bytes, otlp_grpc},
+};
 
 /// How a destination answers one request after the other. The last answer stays.
 type Answers = &'static [fn() -> Result<Option<ExportLogsPartialSuccess>, Status>];
@@ -14,11 +22,22 @@ type Answers = &'static [fn() -> Result<Option<ExportLogsPartialSuccess>, Status
 const TAKE: Answers = &[|| Ok(None)];
 
 async fn start(answers: Answers) -> (Collector, Together) {
+    trying_again(answers, None).await
+}
+
+async fn trying_again(answers: Answers, retry: Option<Retry>) -> (Collector, Together) {
     let next = AtomicUsize::new(0);
     let answer = move || answers[next.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1)]();
     let collector = Collector::answering(answer).await;
-    let together = Together::new(Otlp::new(&otlp_grpc(collector.address)).unwrap());
-    (collector, together)
+    let settings = crate::config::OtlpExporter { retry, ..otlp_grpc(collector.address) };
+    (collector, Together::new(Otlp::new(&settings).unwrap()))
+}
+
+/// A destination that takes connections and never says anything.
+async fn silent() -> (TcpListener, Together) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let together = Together::new(Otlp::new(&otlp_grpc(listener.local_addr().unwrap())).unwrap());
+    (listener, together)
 }
 
 fn request(records: usize, text: &str) -> Request<Payload> {
@@ -80,7 +99,8 @@ async fn large_ones_and_profiles_wait_for_nobody() {
     let large = "x".repeat(SMALL);
     let sent = send(&together, ["first", &large, "second"].map(|text| request(1, text)));
     let profiles = Request::new(Signal::Profiles, logs_bytes(1, "a profile")).into();
-    assert!(Place::of(&profiles).is_none());
+    let text = Request { json: Some("{}".into()), ..request(1, "as JSON") };
+    assert!(Place::of(&profiles).is_none() && Place::of(&text).is_none());
     assert_eq!(state(&together), (1, 1));
     join_all(sent).await.into_iter().for_each(|answer| drop(answer.unwrap()));
     let mut received = received(&collector);
@@ -115,17 +135,104 @@ async fn one_that_is_not_taken_keeps_no_other_from_its_destination() {
 }
 
 #[tokio::test]
-async fn a_failure_that_may_pass_is_told_to_all() {
-    let answers: Answers = &[|| Ok(None), || Err(Status::unavailable("restarting"))];
-    let (collector, together) = start(answers).await;
-    let sent = send(&together, ["first", "second", "third"].map(|text| request(1, text)));
-    let answers = join_all(sent).await;
-    assert_eq!(received(&collector).len(), 2);
-    assert!(answers[0].is_ok());
-    for answer in &answers[1..] {
-        let cause = answer.as_ref().unwrap_err();
-        assert!(cause.is_retryable() && cause.to_string() == "Unavailable: restarting", "{cause}");
+async fn what_another_look_would_not_change_is_told_to_all() {
+    let check = async |answers: Answers, retryable: bool, text: &str| {
+        let (collector, together) = start(answers).await;
+        let sent = send(&together, ["first", "second", "third"].map(|text| request(1, text)));
+        let answers = join_all(sent).await;
+        assert_eq!(received(&collector).len(), 2, "{text}");
+        assert!(answers[0].is_ok(), "{text}");
+        for answer in &answers[1..] {
+            let cause = answer.as_ref().unwrap_err();
+            assert_eq!((cause.is_retryable(), &*cause.to_string()), (retryable, text));
+        }
+    };
+    check(&[|| Ok(None), || Err(Status::unavailable("restarting"))], true, "Unavailable: restarting").await;
+    check(&[|| Ok(None), || Err(Status::permission_denied("you"))], false, "PermissionDenied: you").await;
+}
+
+#[tokio::test]
+async fn each_is_tried_again_by_itself_and_keeps_nobody_waiting() {
+    fn unavailable() -> Result<Option<ExportLogsPartialSuccess>, Status> {
+        Err(Status::unavailable("restarting"))
     }
+    // The first one pauses for long, and the others go.
+    let long = Retry { initial_interval: Duration::from_secs(1_000), max_elapsed_time: None, ..Retry::default() };
+    let (collector, together) = trying_again(&[unavailable, || Ok(None)], Some(long)).await;
+    let patient = Request { deadline: Some(Instant::now() + Duration::from_secs(10_000)), ..request(1, "first") };
+    let mut sent = send(&together, [patient, request(1, "second"), request(1, "third")]);
+    let first = sent.remove(0);
+    let both = futures::future::select(first, join_all(sent)).await;
+    let futures::future::Either::Right((answers, first)) = both else { panic!("the first one pauses") };
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!((state(&together), received(&collector).len()), ((0, 0), 2));
+    drop(first);
+
+    // What failed together is tried again by each.
+    let short = Retry { initial_interval: Duration::from_millis(1), ..Retry::default() };
+    let (collector, together) = trying_again(&[|| Ok(None), unavailable, || Ok(None)], Some(short)).await;
+    let sent = send(&together, ["first", "second", "third"].map(|text| request(1, text)));
+    assert!(join_all(sent).await.iter().all(Result::is_ok));
+    let resources: Vec<_> = received(&collector).iter().map(|request| request.resource_logs.len()).collect();
+    assert_eq!(resources, [1, 2, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_moment_nobody_waits_for_others() {
+    let (_listener, together) = silent().await;
+    let sent = send(&together, ["first", "second", "third"].map(|text| request(1, text)));
+    let sent = join_all(sent);
+    tokio::pin!(sent);
+    assert!(timeout(MOMENT / 2, &mut sent).await.is_err());
+    assert_eq!(state(&together), (2, 1));
+    assert!(timeout(MOMENT, &mut sent).await.is_err());
+    assert_eq!(state(&together), (0, 2));
+}
+
+#[tokio::test]
+async fn a_copy_is_held_as_long_as_it_is_there() {
+    let memory = MemoryLimiter::new(1 << 20);
+    let held = |records: usize| {
+        let (request, held) = (request(records, "text"), memory.open());
+        held.grow(request.body.len()).unwrap();
+        Request { held: Some(held), ..request }
+    };
+    let (_listener, together) = silent().await;
+    let requests = [1, 2, 3].map(held);
+    let [first, second, third] = [1, 2, 3].map(|records| request(records, "text").body.len());
+    let mut sent = send(&together, requests);
+    assert_eq!(memory.in_use(), first + second + third);
+    // Then the others go.
+    drop(sent.remove(0));
+    while memory.in_use() != 2 * (second + third) {
+        yield_now().await;
+    }
+    drop(sent);
+    let (collector, together) = start(TAKE).await;
+    join_all(send(&together, [1, 2, 3].map(held))).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+    assert_eq!(received(&collector).len(), 2);
+    while memory.in_use() != 2 * (second + third) {
+        // A connection lets go of what it has written in a turn of its own. The silent one still has the copy.
+        yield_now().await;
+    }
+}
+
+#[test]
+fn a_runtime_that_ends_takes_all_with_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (listener, together) = runtime.block_on(silent());
+    let together = Box::leak(Box::new(together));
+    let sent = runtime.block_on(async {
+        let mut sent = send(together, ["first", "second", "third"].map(|text| request(1, text)));
+        drop(sent.remove(0));
+        // Those two are under way, and behind them there is another one.
+        sent.extend(send(together, [request(1, "fourth")]));
+        assert_eq!(state(together), (1, 1));
+        sent
+    });
+    drop(runtime);
+    assert_eq!(state(together), (0, 0));
+    drop((sent, listener));
 }
 
 #[tokio::test]
