@@ -79,6 +79,11 @@ const ATTEMPTS: u32 = 2;
 /// How large the head of an answer and its trailers may be, in bytes: what receivers take here, too.
 const MAX_HEAD: u32 = 16 << 10;
 
+/// What pieces of answers that nobody has looked at yet may take beside their bytes, as `h2` counts it: 256 bytes each. It is
+/// as much as the window has room for, in pieces of one byte. By default it is a hundred and thirty, and every answer in gRPC
+/// has one: the answers to more requests than that, come at once, would end the connection.
+const PIECES: usize = 256 * 65_535;
+
 /// How many requests may be under way before the other side has said how many it takes. Those above that are refused,
 /// and few destinations take fewer.
 const FIRST_STREAMS: usize = 100;
@@ -168,7 +173,11 @@ impl Http2 {
         let stream = self.connector.connect().await?;
         let life = Arc::new(Life { lendings: stream.lendings(), ..Life::default() });
         let mut builder = Builder::new();
-        builder.initial_max_send_streams(FIRST_STREAMS).max_header_list_size(MAX_HEAD).enable_push(false);
+        builder
+            .initial_max_send_streams(FIRST_STREAMS)
+            .max_header_list_size(MAX_HEAD)
+            .data_frame_budget(PIECES)
+            .enable_push(false);
         let opened = builder.handshake(stream).await;
         let (requests, connection) = opened.map_err(|error| self.connector.error(chain(&error)))?;
         tokio::spawn(serve(connection, Arc::clone(&life), self.keepalive, self.end.clone()));

@@ -39,6 +39,8 @@ struct Server {
     ended: Arc<AtomicUsize>,
     /// How many requests one of them may have under way.
     most: u32,
+    /// How many requests must have come before any is answered.
+    answers_at: usize,
 }
 
 /// How long what should happen soon may take.
@@ -69,6 +71,10 @@ impl Server {
     }
 
     async fn limited(fates: &[Fate], most: u32) -> (Self, Transport) {
+        Self::answering_at(0, fates, most).await
+    }
+
+    async fn answering_at(answers_at: usize, fates: &[Fate], most: u32) -> (Self, Transport) {
         let (listener, transport) = raw(ClientKeepalive::default()).await;
         let server = Self {
             fates: fates.into(),
@@ -77,6 +83,7 @@ impl Server {
             connections: Arc::default(),
             ended: Arc::default(),
             most,
+            answers_at,
         };
         tokio::spawn(server.clone().accept(listener));
         (server, transport)
@@ -125,7 +132,7 @@ impl Server {
                 Fate::Crossed => unreachable!("it is not looked at"),
                 Fate::Taken(_) | Fate::Last => {
                     let size = if let Fate::Taken(size) = fate { size } else { 0 };
-                    let bytes = Arc::clone(&self.bytes);
+                    let (bytes, server) = (Arc::clone(&self.bytes), self.clone());
                     tokio::spawn(async move {
                         let mut body = request.into_body();
                         let mut came = Vec::new();
@@ -136,6 +143,9 @@ impl Server {
                         let body = came.strip_prefix(b"head.").expect("a head");
                         assert!(*body == self::body(body.len()), "it came as it was sent");
                         bytes.fetch_add(came.len(), Ordering::Relaxed);
+                        while server.seen().0 < server.answers_at {
+                            tokio::task::yield_now().await;
+                        }
                         let mut stream = answer.send_response(Response::new(()), false).unwrap();
                         stream.send_data(Bytes::from(vec![b'x'; size]), false).unwrap();
                         let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
@@ -178,6 +188,16 @@ async fn requests_share_a_connection_and_large_ones_arrive_whole() {
     assert_eq!(server.seen(), (50, 1));
     let sent: usize = (0..50).map(|n| 5 + if n == 7 { LARGE } else { n }).sum();
     assert_eq!(server.bytes.load(Ordering::Relaxed), sent);
+}
+
+#[tokio::test]
+async fn any_number_of_answers_may_come_at_once() {
+    const MANY: usize = 900;
+    let (server, transport) = Server::answering_at(MANY, &[Fate::Taken(7)], 1_000).await;
+    for answer in join_all((0..MANY).map(|_| send(&transport, 100))).await {
+        assert_eq!(answer.unwrap().body.unwrap().len(), 7);
+    }
+    assert_eq!(server.seen(), (MANY, 1));
 }
 
 #[tokio::test]
