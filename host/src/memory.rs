@@ -132,6 +132,12 @@ impl Reservation {
         Ok(())
     }
 
+    /// A reservation of nothing yet, of the same memory: for what is made of several requests.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        self.0.limiter.open()
+    }
+
     /// Counts `bytes` more for what is made of a request on its way out, when it can't be refused any more. Beyond the
     /// limit they keep other requests out.
     pub fn charge(&self, bytes: usize) {

@@ -99,7 +99,12 @@ impl Otlp {
     /// Sends `request` and waits for the answer, until the configured timeout or the request's deadline. Where
     /// it is so configured, a failure that may pass is tried again until the latter.
     pub(super) async fn export(&self, request: Request<Payload>) -> Result<Response, Cause> {
-        let (started, deadline) = (Instant::now(), request.deadline);
+        self.export_since(Instant::now(), request).await
+    }
+
+    /// The same of what was `started` before.
+    pub(super) async fn export_since(&self, started: Instant, request: Request<Payload>) -> Result<Response, Cause> {
+        let deadline = request.deadline;
         let message = until(deadline, self.message(request)).await?;
         match (self.attempt(&message, deadline).await, &self.retry) {
             (Err(failure), Some(policy)) if failure.is_retryable() => {

@@ -23,6 +23,7 @@ use tonic::Code;
 use super::{Cause, otlp::Otlp, turn::until};
 use crate::{
     items,
+    memory::Reservation,
     payload::Payload,
     receive::{PartialSuccess, Request, Response, Signal},
     threads,
@@ -50,6 +51,8 @@ struct Waiting {
     bytes: usize,
     /// How many attempts are under way, be they of several requests or of one.
     under_way: usize,
+    /// How often all that waited was taken out.
+    round: u64,
 }
 
 /// A request, and who waits for what comes of it.
@@ -86,6 +89,8 @@ struct UnderWay {
 struct Ticket {
     shared: Arc<Shared>,
     place: Place,
+    /// In which round it waits.
+    round: u64,
     told: oneshot::Receiver<Told>,
 }
 
@@ -135,7 +140,7 @@ impl Together {
         match told {
             Told::Answer(Ok(response)) => Ok(response),
             Told::Answer(Err(failure)) => otlp.export_again(request, started, failure).await,
-            Told::Apart => otlp.export(request).await,
+            Told::Apart => otlp.export_since(started, request).await,
         }
     }
 }
@@ -160,6 +165,7 @@ impl Waiting {
     /// Takes all out.
     fn take(&mut self) -> Vec<One> {
         self.bytes = 0;
+        self.round += 1;
         std::mem::take(&mut self.requests)
     }
 
@@ -185,11 +191,12 @@ impl Shared {
         }
         let (teller, told) = oneshot::channel();
         let are_enough = waiting.push(One { request: request.clone(), teller });
+        let ticket = Ticket { shared: Arc::clone(shared), place, round: waiting.round, told };
         drop(waiting);
         if are_enough {
             Self::send(shared, place);
         }
-        Turn::Later(Ticket { shared: Arc::clone(shared), place, told })
+        Turn::Later(ticket)
     }
 
     /// Sends all that waits, without waiting for what comes of it.
@@ -233,7 +240,11 @@ impl Ticket {
         let told = match timeout(MOMENT, &mut self.told).await {
             Ok(told) => told,
             Err(_) => {
-                Shared::send(&self.shared, self.place);
+                // Otherwise those wait now who came after it.
+                let waits = self.shared.waiting(self.place).round == self.round;
+                if waits {
+                    Shared::send(&self.shared, self.place);
+                }
                 (&mut self.told).await
             }
         };
@@ -275,8 +286,9 @@ fn put_together(requests: &[One]) -> Request<Payload> {
     let length = requests.iter().map(|one| one.request.body.len()).sum();
     let mut body = BytesMut::with_capacity(length);
     requests.iter().for_each(|one| body.put(one.request.body.clone()));
-    // The first holds the copy, for as long as there is one.
-    if let Some(held) = &first.held {
+    // It is held as long as it is there, and no longer.
+    let held = first.held.as_ref().map(Reservation::another);
+    if let Some(held) = &held {
         held.charge(length);
     }
     let deadlines: Option<Vec<_>> = requests.iter().map(|one| one.request.deadline).collect();
@@ -286,7 +298,7 @@ fn put_together(requests: &[One]) -> Request<Payload> {
         json: None,
         deadline: deadlines.and_then(|deadlines| deadlines.into_iter().max()),
         metadata: None,
-        held: first.held.clone(),
+        held,
     }
 }
 

@@ -185,8 +185,19 @@ async fn after_a_moment_nobody_waits_for_others() {
     tokio::pin!(sent);
     assert!(timeout(MOMENT / 2, &mut sent).await.is_err());
     assert_eq!(state(&together), (2, 1));
-    assert!(timeout(MOMENT, &mut sent).await.is_err());
+    let later = join_all(send(&together, [request(1, "fourth")]));
+    tokio::pin!(later);
+    assert!(timeout(MOMENT * 3 / 4, futures::future::select(&mut sent, &mut later)).await.is_err());
     assert_eq!(state(&together), (0, 2));
+    // Who comes after that has a moment of its own, and does not go with the fourth one's.
+    let last = join_all(send(&together, [request(1, "fifth"), request(1, "sixth")]));
+    tokio::pin!(last);
+    let all = async { tokio::join!(&mut sent, &mut later, &mut last) };
+    tokio::pin!(all);
+    assert!(timeout(MOMENT * 3 / 4, &mut all).await.is_err());
+    assert_eq!(state(&together), (2, 2));
+    assert!(timeout(MOMENT / 2, &mut all).await.is_err());
+    assert_eq!(state(&together), (0, 3));
 }
 
 #[tokio::test]
@@ -268,9 +279,9 @@ async fn who_has_gone_is_not_waited_for_and_keeps_nobody_waiting() {
 
 #[tokio::test]
 async fn nobody_waits_longer_than_the_sender_does() {
-    let (_collector, together) = start(TAKE).await;
+    let (_listener, together) = silent().await;
     let late = Request { deadline: Some(Instant::now()), ..request(1, "late") };
-    let first = send(&together, [request(1, "first")]);
+    let _first = send(&together, [request(1, "first")]);
     assert!(matches!(together.export(late).await, Err(Cause::Timeout(_))));
-    join_all(first).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+    assert_eq!(state(&together), (0, 1));
 }
