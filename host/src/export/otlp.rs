@@ -106,11 +106,12 @@ impl Otlp {
     pub(super) async fn export_since(&self, started: Instant, request: Request<Payload>) -> Result<Response, Cause> {
         let deadline = request.deadline;
         let message = until(deadline, self.message(request)).await?;
-        match (self.attempt(&message, deadline).await, &self.retry) {
-            (Err(failure), Some(policy)) if failure.is_retryable() => {
-                self.again(&message, policy, started, deadline, failure).await
-            }
-            (answer, _) => answer,
+        match self.attempt(&message, deadline).await {
+            Err(failure) => match self.policy_for(&failure) {
+                Some(policy) => self.again(&message, policy, started, deadline, failure).await,
+                None => Err(failure),
+            },
+            answer => answer,
         }
     }
 
@@ -128,10 +129,15 @@ impl Otlp {
         started: Instant,
         failure: Cause,
     ) -> Result<Response, Cause> {
-        let Some(policy) = self.retry.as_ref().filter(|_| failure.is_retryable()) else { return Err(failure) };
+        let Some(policy) = self.policy_for(&failure) else { return Err(failure) };
         let deadline = request.deadline;
         let message = Box::pin(until(deadline, self.message(request))).await?;
         self.again(&message, policy, started, deadline, failure).await
+    }
+
+    /// How it is tried again after this failure, if it is.
+    fn policy_for(&self, failure: &Cause) -> Option<&Retry> {
+        self.retry.as_ref().filter(|_| failure.is_retryable())
     }
 
     async fn again(
